@@ -1,0 +1,105 @@
+"""Command lines: absl flags with one sentence and exit code 2 for every mistake.
+
+absl exits with 1 on a wrong flag and prints usage over several lines; `run` turns all of that, and
+every `UserError`, into one sentence. Nothing here imports TensorFlow.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from kgzoo.errors import UserError, suggest
+
+__all__ = ["Overrides", "main", "parse", "run"]
+
+Overrides = list[tuple[str, str]]
+_VERBS = ("main", "evaluate", "export")
+
+
+def parse(
+    argv: Sequence[str], values: flags.FlagValues, allow_config: bool = False
+) -> tuple[list[str], str | None, Overrides]:
+    """Parses `argv[1:]` into `values`.
+
+    Args:
+        argv: the program's name and its arguments.
+        values: flags as defined by the verb.
+        allow_config: whether `--config=card.py:arg` and `--config.field=value` are understood.
+
+    Returns:
+        Positional arguments, the run card or None, and the overrides in order.
+
+    Raises:
+        UserError: on any mistake.
+    """
+    card, overrides, rest = _split_config(argv[1:]) if allow_config else (None, [], argv[1:])
+    try:
+        positional = values([argv[0], *rest])[1:]
+    except flags.UnrecognizedFlagError as error:
+        known = [*values, "config"] if allow_config else list(values)
+        name = error.flagname
+        hint = suggest(name, known) or "; --help lists the flags."
+        raise UserError(f"--{name} is not a flag{hint}") from None
+    except flags.Error as error:
+        message = " ".join(str(error).split())
+        raise UserError(f"{message}; --help lists the flags.") from None
+    return positional, card, overrides
+
+
+def _split_config(args: Sequence[str]) -> tuple[str | None, Overrides, list[str]]:
+    card, overrides, rest = None, [], []
+    args = list(args)
+    while args:
+        arg = args.pop(0)
+        if arg == "--":
+            rest += [arg, *args]
+            break
+        body = arg[2:] if arg.startswith("--") else arg[1:] if arg.startswith("-") else ""
+        name, equals, value = body.partition("=")
+        if name != "config" and not name.startswith("config."):
+            rest.append(arg)
+            continue
+        if not equals:
+            if not args:
+                raise UserError(f"--{name} has no value; write --{name}=value.")
+            value = args.pop(0)
+        if name == "config":
+            card = value
+        else:
+            overrides.append((name.removeprefix("config."), value))
+    return card, overrides, rest
+
+
+def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> None:
+    """Runs a verb and exits: 0, or 2 after printing the sentence of a `UserError`."""
+    argv = list(sys.argv if argv is None else argv)
+    try:
+        code = verb(argv) or 0
+    except UserError as error:
+        print(f"kgzoo: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("kgzoo: interrupted.", file=sys.stderr)
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:
+        code = 128 + signal.SIGPIPE
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def main() -> None:
+    """The console script: `kgzoo [train|evaluate|export] ...`; without a verb it trains."""
+    import importlib
+
+    argv = sys.argv
+    name = "main"
+    if len(argv) > 1 and not argv[1].startswith("-"):
+        name = {"train": "main"}.get(argv[1], argv[1])
+        if name not in _VERBS:
+            hint = suggest(argv[1], ("train", *_VERBS[1:])) or "; choose train, evaluate or export."
+            print(f"kgzoo: {argv[1]} is not a verb{hint}", file=sys.stderr)
+            sys.exit(2)
+        argv = [argv[0], *argv[2:]]
+    run(importlib.import_module(f"kgzoo.{name}").main, argv)

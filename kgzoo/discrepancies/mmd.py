@@ -1,0 +1,76 @@
+"""The squared maximum mean discrepancy and its estimators (Gretton et al., 2012)."""
+
+import tensorflow as tf
+
+from kgzoo.errors import UserError, unknown_name
+from kgzoo.kernels import Kernel
+
+__all__ = ["ESTIMATORS", "mean_kernels", "mmd2"]
+
+ESTIMATORS = ("unbiased", "biased", "u_statistic")
+
+
+def _off_diagonal_mean(matrix: tf.Tensor) -> tf.Tensor:
+    """Mean of the off-diagonal entries of a square matrix `[n, n]`, n >= 2."""
+    n = tf.cast(tf.shape(matrix)[0], matrix.dtype)
+    return (tf.reduce_sum(matrix) - tf.linalg.trace(matrix)) / (n * (n - 1))
+
+
+def mean_kernels(
+    kernel: Kernel, x: tf.Tensor, y: tf.Tensor, estimator: str = "unbiased"
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns estimates of E k(x, x'), E k(x, y) and E k(y, y').
+
+    Args:
+        kernel: the kernel.
+        x: features of the first sample, `[n, d]`.
+        y: features of the second sample, `[m, d]`.
+        estimator: `unbiased` leaves the diagonal out of the xx and yy means, `biased` keeps it (a
+            V-statistic, never negative for a positive definite kernel), `u_statistic` leaves it out
+            of all three (repulsive MMD-GAN paper, eq. S4; needs n = m).
+
+    Raises:
+        UserError: if a sample is too small, the samples do not fit, or the estimator is unknown.
+    """
+    if estimator not in ESTIMATORS:
+        raise unknown_name("estimator", estimator, ESTIMATORS)
+    _check(x, y, estimator)
+    kxx, kxy, kyy = kernel.matrix(x, x), kernel.matrix(x, y), kernel.matrix(y, y)
+    if estimator == "biased":
+        return tf.reduce_mean(kxx), tf.reduce_mean(kxy), tf.reduce_mean(kyy)
+    cross = _off_diagonal_mean(kxy) if estimator == "u_statistic" else tf.reduce_mean(kxy)
+    return _off_diagonal_mean(kxx), cross, _off_diagonal_mean(kyy)
+
+
+def mmd2(
+    kernel: Kernel, x: tf.Tensor, y: tf.Tensor, estimator: str = "unbiased"
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Squared MMD between two samples; negative values are normal for the unbiased estimators.
+
+    Args: as for `mean_kernels`.
+
+    Returns:
+        The scalar, and the three mean kernels as diagnostics. A critic whose mean kernels all sit
+        at 1 (outputs coincide) or at 0 (saturated) gives no gradient: that is why they are logged.
+
+    References:
+        Gretton et al. (2012), Lemma 6 and eq. (5).
+    """
+    xx, xy, yy = mean_kernels(kernel, x, y, estimator)
+    return xx + yy - 2 * xy, {"kernel_xx": xx, "kernel_xy": xy, "kernel_yy": yy}
+
+
+def _check(x: tf.Tensor, y: tf.Tensor, estimator: str) -> None:
+    n, m = tf.convert_to_tensor(x).shape[0], tf.convert_to_tensor(y).shape[0]
+    least = 1 if estimator == "biased" else 2
+    for name, size in (("x", n), ("y", m)):
+        if size is not None and size < least:
+            raise UserError(
+                f"{name} has {size} rows; the {estimator} MMD needs at least {least}: "
+                "raise --config.batch_size."
+            )
+    if estimator == "u_statistic" and None not in (n, m) and n != m:
+        raise UserError(
+            f"x has {n} rows and y has {m}; estimator='u_statistic' needs equal samples: "
+            "use estimator='unbiased'."
+        )

@@ -1,0 +1,230 @@
+"""Pictures of samples: grids of images, scatter plots of points, histograms of numbers; PNG files.
+
+Drawn with NumPy alone, so that the same samples give the same bytes everywhere.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from kgzoo.errors import UserError
+from kgzoo.evaluation import files
+
+__all__ = ["grid", "histogram", "picture", "save_png", "scatter"]
+
+_PAPER = (255, 255, 255)
+_FRAME = (110, 110, 110)
+_ZERO_LINES = (228, 228, 228)
+_SEPARATOR = 64
+_SAMPLES = (208, 72, 32)
+_REFERENCE = (150, 178, 214)
+_GRID_SIDE = 512  # pixels that an enlarged grid aims at
+_MARGIN = 12  # pixels between the frame and the picture's edge
+
+
+def grid(images: np.ndarray, columns: int | None = None, scale: int | None = None) -> np.ndarray:
+    """Lays images out row by row with one-pixel separators.
+
+    Args:
+        images: [n, h, w, c] with 1 or 3 channels, uint8 or float in [0, 1] (clipped).
+        columns: of the grid; as square as possible when None.
+        scale: integer enlargement, pixels repeated; when None as large as fits about 512 pixels.
+
+    Returns:
+        [height, width, 3] uint8. Missing images of the last row are left in the separator's grey.
+
+    Raises:
+        UserError: another shape, or columns or scale < 1.
+    """
+    images = _as_uint8(images)
+    count, height, width = images.shape[:3]
+    columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
+    if columns < 1:
+        raise UserError(f"columns={columns} is not possible; give at least 1.")
+    rows = -(-count // columns)
+    if scale is None:
+        scale = max(1, _GRID_SIDE // max(rows * height, columns * width))
+    if scale < 1:
+        raise UserError(f"scale={scale} is not possible; give an integer of at least 1.")
+    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    step_y, step_x = height * scale + 1, width * scale + 1
+    canvas = np.full((rows * step_y + 1, columns * step_x + 1, 3), _SEPARATOR, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * step_y + 1, index % columns * step_x + 1
+        canvas[top : top + step_y - 1, left : left + step_x - 1] = image
+    return canvas
+
+
+def scatter(points: np.ndarray, reference: np.ndarray | None = None, size: int = 480) -> np.ndarray:
+    """Draws 2-D points (red) over reference points (light blue) in a frame with its zero lines.
+
+    The view is the reference's range plus a quarter on each side, so that pictures of one run show
+    the same window; without a reference it is the points' own. Points outside it are drawn on the
+    frame. Both axes have one scale.
+
+    Args:
+        points: [n, 2].
+        reference: [m, 2] or None.
+        size: height and width in pixels.
+
+    Returns:
+        [size, size, 3] uint8.
+
+    Raises:
+        UserError: points that are not [n, 2] or not finite.
+    """
+    points = _as_matrix(points, "points", 2)
+    shown = points if reference is None else _as_matrix(reference, "reference", 2)
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    side = 1.5 * max(float((high - low).max()), 1e-3)
+    corner = (low + high - side) / 2
+    inner = size - 2 * _MARGIN - 1
+
+    def pixels(values):
+        unit = np.clip((values - corner) / side, 0.0, 1.0)
+        return _MARGIN + np.stack([1.0 - unit[:, 1], unit[:, 0]], axis=1) * inner  # row, column
+
+    canvas = np.empty((size, size, 3), np.float64)
+    canvas[:] = _PAPER
+    zero_row, zero_column = np.rint(pixels(np.zeros((1, 2)))[0]).astype(int)
+    if corner[1] < 0.0 < corner[1] + side:
+        canvas[zero_row, _MARGIN:-_MARGIN] = _ZERO_LINES
+    if corner[0] < 0.0 < corner[0] + side:
+        canvas[_MARGIN:-_MARGIN, zero_column] = _ZERO_LINES
+    _draw_frame(canvas)
+    if reference is not None:
+        _draw_discs(canvas, pixels(shown), _REFERENCE, opacity=0.5)
+    _draw_discs(canvas, pixels(points), _SAMPLES, opacity=0.6)
+    return np.rint(canvas).astype(np.uint8)
+
+
+def histogram(
+    values: np.ndarray, reference: np.ndarray | None = None, size: int = 480, bins: int = 60
+) -> np.ndarray:
+    """Draws the histogram of numbers (red bars) over that of a reference (light blue bars).
+
+    Args:
+        values: [n] or [n, 1].
+        reference: [m], [m, 1] or None; gives the range, as in `scatter`.
+        size: height and width in pixels.
+        bins: number of bars.
+
+    Returns:
+        [size, size, 3] uint8; the highest bar fills the frame.
+
+    Raises:
+        UserError: values that are not numbers in one dimension, or not finite.
+    """
+    values = _as_matrix(np.reshape(values, (len(values), -1)), "values", 1)[:, 0]
+    shown = values
+    if reference is not None:
+        reference = np.reshape(reference, (len(reference), -1))
+        shown = _as_matrix(reference, "reference", 1)[:, 0]
+    middle, half = (shown.max() + shown.min()) / 2, 0.75 * max(np.ptp(shown), 1e-3)
+    edges = np.linspace(middle - half, middle + half, bins + 1)
+    canvas = np.empty((size, size, 3), np.float64)
+    canvas[:] = _PAPER
+    layers = [(values, np.array(_SAMPLES))]
+    if reference is not None:
+        layers.insert(0, (shown, np.array(_REFERENCE)))
+    shares = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] / len(v) for v, _ in layers]
+    highest = max(share.max() for share in shares)
+    columns = np.linspace(_MARGIN, size - _MARGIN, bins + 1).astype(int)
+    for share, (_, colour) in zip(shares, layers, strict=True):
+        tops = size - _MARGIN - np.rint(share / highest * (size - 2 * _MARGIN)).astype(int)
+        for left, right, top in zip(columns[:-1], columns[1:], tops, strict=True):
+            bar = canvas[top : size - _MARGIN, left : right - 1]
+            bar[:] = 0.35 * bar + 0.65 * colour
+    _draw_frame(canvas)
+    return np.rint(canvas).astype(np.uint8)
+
+
+def picture(samples: np.ndarray, kind: str, reference: np.ndarray | None = None) -> np.ndarray:
+    """Draws samples of either kind of data.
+
+    Args:
+        samples: [n, h, w, c] images, or vectors [n, d]: a histogram for d = 1, otherwise a scatter
+            plot of the first two coordinates.
+        kind: "image" or "vector".
+        reference: vectors [m, d] to draw below the samples; images take none.
+
+    Returns:
+        [height, width, 3] uint8.
+
+    Raises:
+        UserError: another kind or shape.
+    """
+    if kind == "image":
+        return grid(samples)
+    if kind != "vector":
+        raise UserError(f"kind={kind!r} is not known; choose 'image' or 'vector'.")
+    samples = np.asarray(samples)
+    if samples.ndim != 2:
+        raise UserError(f"Vector samples have shape {list(samples.shape)}; give [n, d].")
+    if samples.shape[1] == 1:
+        return histogram(samples, reference)
+    return scatter(samples[:, :2], None if reference is None else np.asarray(reference)[:, :2])
+
+
+def save_png(path: str | os.PathLike, array: np.ndarray) -> pathlib.Path:
+    """Writes a PNG file; it is whole or absent.
+
+    Args:
+        path: of the file; its folder is made.
+        array: [height, width, 1 or 3] uint8.
+
+    Returns:
+        The path.
+    """
+    import tensorflow as tf
+
+    return files.replace_file(path, tf.io.encode_png(array).numpy())
+
+
+def _as_uint8(images: np.ndarray) -> np.ndarray:
+    """Returns [n, h, w, 1 or 3] uint8 or float in [0, 1] as uint8 [n, h, w, 3]."""
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) < 1:
+        raise UserError(
+            f"Images have shape {list(images.shape)}; give [n, height, width, channels] with "
+            "1 or 3 channels."
+        )
+    if images.dtype != np.uint8:
+        # A diverged model still deserves its picture: what is not a number is black.
+        images = np.rint(255.0 * np.clip(np.nan_to_num(images), 0.0, 1.0)).astype(np.uint8)
+    return np.broadcast_to(images, (*images.shape[:3], 3))
+
+
+def _as_matrix(values: np.ndarray, name: str, dim: int) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or values.shape[1] != dim or len(values) < 1:
+        raise UserError(f"{name} have shape {list(values.shape)}; give [n, {dim}].")
+    if not np.isfinite(values).all():
+        raise UserError(f"{name} hold NaN or infinity; draw samples of a model that is finite.")
+    return values
+
+
+def _draw_frame(canvas: np.ndarray):
+    first, last = _MARGIN, len(canvas) - _MARGIN - 1
+    canvas[[first, last], first : last + 1] = _FRAME
+    canvas[first : last + 1, [first, last]] = _FRAME
+
+
+def _draw_discs(
+    canvas: np.ndarray, centres: np.ndarray, colour: tuple[int, int, int], opacity: float
+):
+    """Blends soft discs of about two pixels' radius, denser where they overlap, into `canvas`."""
+    height, width = canvas.shape[:2]
+    base = np.floor(centres).astype(int)
+    transparency = np.ones((height, width))
+    for dy in range(-2, 4):
+        for dx in range(-2, 4):
+            pixel = base + (dy, dx)
+            distance = np.linalg.norm(pixel - centres, axis=1)
+            alpha = opacity * np.clip(2.5 - distance, 0.0, 1.0)
+            inside = ((pixel >= 0) & (pixel < (height, width))).all(axis=1)
+            rows, columns = pixel[inside].T
+            np.multiply.at(transparency, (rows, columns), 1.0 - alpha[inside])
+    canvas *= transparency[..., None]
+    canvas += (1.0 - transparency[..., None]) * np.array(colour, np.float64)

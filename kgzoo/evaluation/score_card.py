@@ -1,0 +1,238 @@
+"""Score cards: every score of one set of samples, with what is needed to read it.
+
+A card is a plain dict for scores.json. Each entry has its `value`, `convention`, `num_samples`,
+`num_reference` (None where no reference takes part), `extractor` and `seed`; what cannot be
+computed is None, never NaN.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from kgzoo import data
+from kgzoo.errors import UserError
+from kgzoo.evaluation import features, files, scores
+
+__all__ = ["Reference", "prepare", "score_samples", "write"]
+
+NUM_REFERENCE = 10_000
+_BATCH_SIZE = 256
+# Two halves of a smaller split would say little, so both splits of an embedded set are halved.
+_SMALL_SPLIT = 2_000
+_MODE_RADIUS_SDS = 4.0
+_STORED_AS = {"image": "samples rounded to 8 bits like stored images", "vector": "samples as given"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reference:
+    """The real side of a score card; made once by `prepare`, used for any number of cards.
+
+    Attributes:
+        source: the split.
+        extractor: of features.
+        features: [m, d] float32.
+        logits: [m, classes] float32, or None.
+        fid_between_real_halves: an entry of the card, see `score_samples`.
+    """
+
+    source: data.Source
+    extractor: features.Extractor
+    features: np.ndarray
+    logits: np.ndarray | None
+    fid_between_real_halves: dict
+
+
+def prepare(
+    source: data.Source,
+    extractor_name: str | None = None,
+    seed: int = 0,
+    num_reference: int = NUM_REFERENCE,
+) -> Reference:
+    """Extracts features of the first `num_reference` examples of a split.
+
+    Args:
+        source: usually the test split.
+        extractor_name: see `features.names`; the data set's own when None.
+        seed: of the two random halves.
+        num_reference: at most so many examples, in stored order.
+
+    Returns:
+        What `score_samples` compares samples with.
+
+    Raises:
+        UserError: unknown extractor, or one that does not take these examples.
+    """
+    if extractor_name is None:
+        extractor_name = features.default_name(source.name, source.kind, source.shape)
+    extractor = features.get(extractor_name, source.shape)
+    x, logits = _extract(extractor, source, num_reference)
+    return Reference(source, extractor, x, logits, _between_halves(source, extractor, x, seed))
+
+
+def score_samples(
+    samples: np.ndarray,
+    source: data.Source | Reference,
+    extractor_name: str | None = None,
+    seed: int = 0,
+    kid_block_size: int | None = None,
+) -> dict:
+    """Scores samples against a split of real data.
+
+    Entries: `fid`; `kid` (with std, standard_error, blocks, block_size); with a classifier
+    `inception_score`, `inception_score_of_reference`, `class_shares` (share of samples per
+    predicted class) and `lowest_class_share`; for mixtures `mode_coverage`; and, so that `fid`
+    can be read against something, `fid_between_real_halves`. FID falls with the number of
+    examples on either side, so compare it at equal counts; KID has no such bias.
+
+    Args:
+        samples: [n, h, w, c] uint8 or float in [0, 1], or vectors [n, d]; n >= 2.
+        source: the real split, or what `prepare` made of it (which is faster the second time).
+        extractor_name: as for `prepare`; only with a `Source`.
+        seed: of shuffles and halves.
+        kid_block_size: see `scores.kernel_distance`; when None 1000, or less so that there are
+            five blocks and a standard deviation.
+
+    Returns:
+        Entries by name, `extractor` and `reference`, all JSON values.
+
+    Raises:
+        UserError: samples of another shape or range, fewer than two, NaN, or an extractor that
+            does not fit.
+    """
+    if not isinstance(source, Reference):
+        source = prepare(source, extractor_name, seed)
+    elif extractor_name not in (None, source.extractor.name):
+        raise UserError(
+            f"extractor={extractor_name!r} contradicts the prepared reference, which uses "
+            f"{source.extractor.name!r}; leave it out or prepare again."
+        )
+    reference, extractor = source, source.extractor
+    samples = _as_stored(np.asarray(samples), reference)
+    x, logits = extractor.extract(samples, _BATCH_SIZE)
+    alone = {
+        "num_samples": len(x),
+        "num_reference": None,
+        "extractor": extractor.name,
+        "seed": seed,
+    }
+    compared = {**alone, "num_reference": len(reference.features)}
+    card = {"fid": _fid(x, reference.features, compared, reference.source.kind)}
+    if kid_block_size is None:
+        kid_block_size = min(1000, max(2, math.ceil(max(len(x), len(reference.features)) / 5)))
+    kid = scores.kernel_distance(x, reference.features, kid_block_size, seed)
+    card["kid"] = _named_value(kid, compared)
+    if logits is not None:
+        card.update(_classifier_entries(logits, reference.logits, alone))
+    modes = reference.source.describe().get("modes")
+    if modes:
+        card["mode_coverage"] = _mode_coverage(samples, modes, alone)
+    card["fid_between_real_halves"] = reference.fid_between_real_halves
+    card["extractor"] = extractor.describe()
+    card["reference"] = reference.source.describe()
+    return card
+
+
+def write(path: str | os.PathLike, card: dict) -> pathlib.Path:
+    """Writes a card as JSON; the file is whole or absent.
+
+    Args:
+        path: of the file, usually `<run>/scores.json`.
+        card: from `score_samples`, or any dict of JSON values.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    return files.replace_file(path, (json.dumps(card, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _as_stored(samples: np.ndarray, reference: Reference) -> np.ndarray:
+    """Checks samples, and rounds images to 8 bits: a score in memory is that of the saved files."""
+    reference.extractor.check(samples)
+    if reference.source.kind == "image" and samples.dtype != np.uint8:
+        return np.rint(255.0 * np.clip(samples, 0.0, 1.0)).astype(np.uint8)
+    return samples
+
+
+def _extract(
+    extractor: features.Extractor, source: data.Source, limit: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Extracts batch by batch, so that a streamed split never has to fit into memory."""
+    parts = [extractor.extract(batch) for batch in data.batches(source, _BATCH_SIZE, limit)]
+    logits = np.concatenate([part[1] for part in parts]) if extractor.has_logits else None
+    return np.concatenate([part[0] for part in parts]), logits
+
+
+def _between_halves(
+    source: data.Source, extractor: features.Extractor, x: np.ndarray, seed: int
+) -> dict:
+    whole = f"{source.split} split"
+    if source.num_examples < _SMALL_SPLIT and source.name in data.names():
+        other = "train" if source.split == "test" else "test"
+        size = source.shape[0] if source.kind == "image" else None
+        rest = data.load(source.name, split=other, image_size=size)
+        x = np.concatenate([x, _extract(extractor, rest, NUM_REFERENCE)[0]])
+        whole = "train and test splits together"
+    x = x[np.random.RandomState(seed).permutation(len(x))]
+    half = len(x) // 2
+    return {
+        "value": scores.frechet_distance(x[:half], x[half:]) if half >= 2 else None,
+        "convention": f"{scores.FRECHET_CONVENTION}; two random halves of the {whole}",
+        "num_samples": half,
+        "num_reference": len(x) - half,
+        "extractor": extractor.name,
+        "seed": seed,
+    }
+
+
+def _fid(x: np.ndarray, y: np.ndarray, common: dict, kind: str) -> dict:
+    convention = f"{scores.FRECHET_CONVENTION}; {_STORED_AS[kind]}"
+    return {"value": scores.frechet_distance(x, y), "convention": convention, **common}
+
+
+def _named_value(score: dict, common: dict) -> dict:
+    """Turns the `mean` of a score into the `value` of an entry."""
+    rest = {key: value for key, value in score.items() if key != "mean"}
+    return {"value": score["mean"], **rest, **common}
+
+
+def _classifier_entries(logits: np.ndarray, real_logits: np.ndarray, common: dict) -> dict:
+    shares = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]) / len(logits)
+    convention = "share of samples per class of largest logit"
+    real = {**common, "num_samples": len(real_logits)}
+    seed = common["seed"]
+    return {
+        "inception_score": _named_value(scores.inception_score(logits, seed=seed), common),
+        "inception_score_of_reference": _named_value(
+            scores.inception_score(real_logits, seed=seed), real
+        ),
+        "class_shares": {"value": shares.tolist(), "convention": convention, **common},
+        "lowest_class_share": {
+            "value": float(shares.min()),
+            "convention": f"smallest {convention}",
+            **common,
+        },
+    }
+
+
+def _mode_coverage(samples: np.ndarray, modes: dict, common: dict) -> dict:
+    """Counts samples near the modes of a mixture; the value is the number of modes covered."""
+    centres = np.asarray(modes["centres"], np.float64)
+    distances = np.linalg.norm(samples[:, None].astype(np.float64) - centres, axis=-1)
+    near = distances.min(axis=1) <= _MODE_RADIUS_SDS * modes["sd"]
+    counts = np.bincount(distances.argmin(axis=1)[near], minlength=len(centres))
+    return {
+        "value": int(np.sum(counts >= 0.1 * len(samples) / len(centres))),
+        "num_modes": len(centres),
+        "counts": counts.tolist(),
+        "share_near_a_mode": float(near.mean()),
+        "convention": f"near = within {_MODE_RADIUS_SDS:g} sd of the nearest mode; a mode is "
+        "covered when it has at least a tenth of an equal share of the samples near it",
+        **common,
+    }

@@ -1,0 +1,158 @@
+"""Train one method of the zoo on one data set, score it and export it.
+
+  python -m kgzoo.main                                     smmd on the embedded digits
+  python -m kgzoo.main --method=sn_smmd --dataset=mnist --data_dir=~/tensorflow_datasets
+  python -m kgzoo.main --config=configs/smmd_table1.py:sn_smmd,cifar10
+  python -m kgzoo.main --list_methods
+
+The same command again resumes an interrupted run exactly; on a finished run it prints the results.
+"""
+
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+import kgzoo
+from kgzoo import catalog, cli, config
+from kgzoo.errors import UserError, suggest
+
+__all__ = ["main"]
+
+
+def _flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+
+    def string(name: str, text: str) -> None:
+        flags.DEFINE_string(name, None, text, flag_values=values)
+
+    string("method", "a name of --list_methods [smmd]")
+    string("dataset", config.FIELDS["dataset"][1] + " [digits]")
+    string("data_dir", config.FIELDS["data_dir"][1])
+    string("workdir", "run folder [runs/<method>_<dataset>]")
+    string("strategy", config.FIELDS["strategy"][1] + " [auto]")
+    flags.DEFINE_integer("steps", None, "generator updates", flag_values=values)
+    flags.DEFINE_integer("seed", None, "of weights, noise and data order [0]", flag_values=values)
+    flags.DEFINE_bool("list_methods", False, "print the zoo and leave", flag_values=values)
+    flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
+    return values
+
+
+def _help(values: flags.FlagValues) -> str:
+    lines = [__doc__.strip(), "", "Flags:"]
+    for name in ("method", "dataset", "data_dir", "workdir", "steps", "seed", "strategy"):
+        lines.append(f"  --{name:<14} {values[name].help}")
+    lines += [
+        f"  --{'list_methods':<14} {values['list_methods'].help}",
+        f"  --{'config':<14} a run card, configs/<card>.py[:argument]",
+        "",
+        "Fields of the config, as they are for smmd on digits:",
+        config.describe_fields(config.compose()),
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: on a mistake in the command line, or one that shows later.
+    """
+    values = _flags()
+    positional, card, overrides = cli.parse(argv, values, allow_config=True)
+    if values["help"].value:
+        print(_help(values))
+        return 0
+    if values["list_methods"].value:
+        print(catalog.table())
+        return 0
+    if positional:
+        hint = suggest(positional[0], [f"--{name}" for name in values])
+        raise UserError(f"{positional[0]!r} is not understood{hint or '; flags begin with --.'}")
+    explicit = [
+        (name, str(values[name].value))
+        for name in ("data_dir", "steps", "seed", "strategy")
+        if values[name].value is not None
+    ]
+    resolved = config.compose(
+        values["method"].value, values["dataset"].value, card, [*overrides, *explicit]
+    )
+    _check_data(resolved)
+    name = f"{resolved.method}_{resolved.dataset}".translate(_FILE_NAME)
+    workdir = Path(values["workdir"].value or Path("runs") / name).expanduser()
+    command = "python -m kgzoo.main " + " ".join(shlex.quote(arg) for arg in argv[1:])
+    return _train(resolved, workdir, name, command.strip())
+
+
+# What may stand in a data set's name but not in a folder's or a served model's.
+_FILE_NAME = str.maketrans({character: "_" for character in ":/\\ ~"})
+
+
+def _check_data(resolved: Any) -> None:
+    from kgzoo import data
+
+    data.check(resolved.dataset, _data_dir(resolved))
+
+
+def _data_dir(resolved: Any) -> str | None:
+    return os.path.expanduser(resolved.data_dir) or None
+
+
+def _train(resolved: Any, workdir: Path, name: str, command: str) -> int:
+    # XLA and grappler report harmless searches for GPUs and rewrites as errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    print(
+        f"kgzoo {kgzoo.__version__}: {resolved.method} on {resolved.dataset}, "
+        f"{resolved.steps} steps, in {workdir} (starting TensorFlow ...)",
+        flush=True,
+    )
+    from kgzoo.training import loop, run_folder
+
+    with run_folder.locked(workdir):
+        try:
+            return _locked_train(resolved, workdir, name, command)
+        except loop.Diverged as error:
+            print(f"kgzoo: {error}", file=sys.stderr)
+            return 1
+        except loop.Stopped as error:
+            print(f"\nkgzoo: {error}", file=sys.stderr)
+            return 128 + error.signal_number
+
+
+def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
+    from kgzoo import data
+    from kgzoo.evaluation import score_card
+    from kgzoo.training import checkpoints, finish, loop, run_folder, runtime
+
+    resolved_runtime = runtime.prepare(resolved)
+    arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
+    source = data.load(resolved.dataset, "train", **arguments)
+    strategy = runtime.get_strategy(resolved.strategy)
+    model = run_folder.build_model(resolved, source.kind, source.shape, strategy)
+    run_folder.write_or_check(workdir, resolved, source, resolved_runtime)
+    saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
+    if saved.restore(model) is not None:
+        print(f"Resumed at step {int(model.step)}.", flush=True)
+    if int(model.step) >= resolved.steps and finish.is_finished(workdir, int(model.step)):
+        print(finish.summary(workdir, command))
+        return 0
+    test = data.load(resolved.dataset, "test", **arguments)
+    reference = score_card.prepare(test, resolved.extractor or None, resolved.seed)
+    finish.score_untrained(model, reference, resolved, workdir)
+    start = time.monotonic()
+    loop.train(model, source, reference, resolved, workdir, strategy, command)
+    finish.finish(
+        model, reference, source, resolved, workdir, name, command, time.monotonic() - start
+    )
+    print(finish.summary(workdir, command))
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    cli.run(main)

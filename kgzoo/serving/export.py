@@ -1,0 +1,114 @@
+"""Writes a method as a folder that TensorFlow Serving, Python and C programs load as it stands.
+
+<root>/<name>/<version>/
+    saved_model.pb, variables/                   signatures and the variables they read
+    assets.extra/tf_serving_warmup_requests      played by the server before the first answer
+    MODEL_CARD.md, samples.png                   what it is, how good it is
+    model.keras                                  the whole method with its optimizers
+"""
+
+import os
+import pathlib
+import shlex
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from kgzoo.errors import UserError
+from kgzoo.evaluation import pictures
+from kgzoo.serving import model_card, versions, warmup
+from kgzoo.serving.signatures import inference_module, signatures, trace
+
+__all__ = ["export_model", "serving_command", "signature_names"]
+
+_NUM_PICTURED_IMAGES = 64
+_NUM_PICTURED_POINTS = 1000
+
+
+def export_model(
+    model,
+    root: str | os.PathLike,
+    name: str,
+    card: model_card.ModelCard,
+    version: int | None = None,
+) -> pathlib.Path:
+    """Exports a method; the folder appears complete or not at all.
+
+    Args:
+        model: A `kgzoo.methods` model, built.
+        root: Folder of exports, made when missing.
+        name: Folder below `root` and the name under which the model is served.
+        card: What the run knows about the model.
+        version: A positive integer, or None for one above the highest there is.
+
+    Returns:
+        The version's folder, `<root>/<name>/<version>`.
+
+    Raises:
+        UserError: The name cannot be one, or the version exists.
+    """
+    folder = pathlib.Path(root) / versions.check_name(name)
+    with versions.new_version(folder, version) as (temporary, final):
+        signature_set = signatures(model)
+        traced = trace(signature_set)
+        tf.saved_model.save(inference_module(traced), str(temporary), signatures=traced)
+        warmup.write_warmup(temporary, name, signature_set)
+        model.save(temporary / model_card.PRESET_FILE)
+        has_picture = _save_picture(model, temporary / model_card.PICTURE_FILE)
+        text = model_card.render(card, name, int(final.name), model, traced, has_picture)
+        (temporary / model_card.CARD_FILE).write_text(text, encoding="utf-8")
+    return final
+
+
+def signature_names(path: str | os.PathLike) -> list[str]:
+    """Returns the names of an export's signatures, without loading it.
+
+    Raises:
+        UserError: There is no SavedModel.
+    """
+    file = pathlib.Path(path) / "saved_model.pb"
+    if not file.is_file():
+        raise UserError(
+            f"{path} holds no saved_model.pb; give an export's version folder, "
+            "<root>/<name>/<integer>."
+        )
+    saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    names = saved_model.meta_graphs[0].signature_def
+    # Names with this prefix are TensorFlow's own.
+    return sorted(name for name in names if not name.startswith("__saved_model"))
+
+
+def serving_command(path: str | os.PathLike) -> str:
+    """Returns the lines that serve an export and ask it for a sample.
+
+    Args:
+        path: What `export_model` returned.
+
+    Raises:
+        UserError: There is no export.
+    """
+    path = pathlib.Path(path).resolve()
+    name = path.parent.name
+    has_png = "sample_png" in signature_names(path)
+    signature = "sample_png" if has_png else "sample"
+    request = f'{{"signature_name": "{signature}", "instances": [{{"seed": [7, 0]}}]}}'
+    lines = [
+        f"tensorflow_model_server --rest_api_port=8501 --model_name={name} "
+        f"--model_base_path={shlex.quote(str(path.parent))}",
+        f"curl -s http://localhost:8501/v1/models/{name}:predict -d '{request}'",
+    ]
+    if has_png:
+        lines.append(
+            f"sh export/build.sh && export/sample_png {shlex.quote(str(path))} 7 sample.png"
+        )
+    return "\n".join(lines)
+
+
+def _save_picture(model, path: pathlib.Path) -> bool:
+    """Draws samples of images or 2-D points and returns whether it could."""
+    is_image = model.kind == "image"
+    if not (is_image and model.sample_shape[-1] in (1, 3) or tuple(model.sample_shape) == (2,)):
+        return False
+    samples = model.sample(_NUM_PICTURED_IMAGES if is_image else _NUM_PICTURED_POINTS, seed=0)
+    pictures.save_png(path, pictures.picture(samples, model.kind))
+    return True

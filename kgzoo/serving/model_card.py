@@ -1,0 +1,193 @@
+"""The page that travels with an export: what it is, how good it is, how to use it, its limits."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+
+from kgzoo.serving import interpolation
+from kgzoo.serving.signatures import samples_key
+
+__all__ = [
+    "CARD_FILE",
+    "PICTURE_FILE",
+    "PRESET_FILE",
+    "ModelCard",
+    "parameter_counts",
+    "render",
+    "signature_rows",
+]
+
+CARD_FILE = "MODEL_CARD.md"
+PICTURE_FILE = "samples.png"
+PRESET_FILE = "model.keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """What a training run knows about the model it exports.
+
+    Attributes:
+        method: Name in the catalogue, "smmd".
+        paper: Reference of the method's paper, one line, may hold a link.
+        data: What `Source.describe()` says of the training data: name, split, count, preprocessing.
+        steps: Generator updates done.
+        seed: Seed of the run.
+        summary: One sentence on the method; may be empty.
+        scores: Contents of scores.json: values with convention, sample counts, extractor. None when
+            the model was not scored.
+        command: The command that trained it; may be empty.
+    """
+
+    method: str
+    paper: str
+    data: Mapping[str, object]
+    steps: int
+    seed: int
+    summary: str = ""
+    scores: Mapping[str, object] | None = None
+    command: str = ""
+
+
+def parameter_counts(model) -> dict[str, int]:
+    """Returns the number of parameters of each network (layer or sub-model) of a method."""
+    return {layer.name: layer.count_params() for layer in model.layers if layer.built}
+
+
+def signature_rows(
+    traced: Mapping[str, tf.types.experimental.ConcreteFunction],
+) -> list[tuple[str, str, str]]:
+    """Returns (signature, request, response) with keys, shapes and types, for a table."""
+    rows = []
+    for name, concrete in traced.items():
+        inputs = tf.nest.flatten(concrete.structured_input_signature)
+        request = [_tensor(spec.name, spec) for spec in inputs]
+        response = [_tensor(key, spec) for key, spec in sorted(concrete.structured_outputs.items())]
+        rows.append((name, ", ".join(request), ", ".join(response)))
+    return rows
+
+
+def render(
+    card: ModelCard,
+    name: str,
+    version: int,
+    model,
+    traced: Mapping[str, tf.types.experimental.ConcreteFunction],
+    has_picture: bool,
+) -> str:
+    """Returns the card as Markdown.
+
+    Args:
+        card: What the run knows.
+        name: Name under which the model is exported.
+        version: Version of the export.
+        model: The method, for its networks, latents and sample shape.
+        traced: The export's signatures.
+        has_picture: Whether `samples.png` lies beside the card.
+    """
+    shape = " x ".join(str(size) for size in model.sample_shape)
+    facts = [
+        ("method", f"`{card.method}`"),
+        ("paper", card.paper),
+        ("steps (generator updates)", f"{card.steps:,}"),
+        ("seed", card.seed),
+        ("samples", f"{model.kind}, {shape}" + (", in [0, 1]" if model.kind == "image" else "")),
+        ("latents", f"{model.latent_dim}, {model.latent_distribution}"),
+        *((f"data: {key}", value) for key, value in _flat(card.data)),
+    ]
+    networks = [(network, f"{count:,}") for network, count in parameter_counts(model).items()]
+    scores = list(_flat(card.scores or {}))
+    blocks = [
+        f"# {name}, version {version}",
+        card.summary,
+        f"![Samples]({PICTURE_FILE})" if has_picture else "",
+        "## How it was made",
+        _table(("", ""), facts),
+        f"```sh\n{card.command}\n```" if card.command else "",
+        "## Networks",
+        _table(("network", "parameters"), networks),
+        "## Scores",
+        _table(("score", "value"), scores) if scores else "Not scored.",
+        "## Signatures",
+        _table(("signature", "request", "response"), signature_rows(traced)),
+        _USE.format(
+            name=name,
+            version=version,
+            key=samples_key(model),
+            module=type(model).__module__,
+            preset=PRESET_FILE,
+        ),
+        _limits(model),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+_USE = """\
+The answer to row i of a request depends on row i alone, so the same seed gives the same sample in
+any batch and in any process, up to float32 rounding.
+
+## Use
+
+With TensorFlow Serving, from the folder that holds `{name}/`:
+
+```sh
+tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path="$PWD/{name}"
+curl -s http://localhost:8501/v1/models/{name}:predict \\
+  -d '{{"signature_name": "sample", "instances": [{{"seed": [7, 0]}}]}}'
+```
+
+In Python, without kgzoo:
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("{name}/{version}")  # keep it in a variable as long as you ask it
+{key} = model.signatures["sample"](seed=tf.constant([[7, 0], [8, 0]]))["{key}"]
+```
+
+Without Python: `export/sample_png.c` in kgzoo's repository.
+
+To go on training, `model.keras` beside this card holds the whole method with its optimizers:
+
+```python
+import keras
+import {module}  # registers the classes that the file names
+
+model = keras.saving.load_model("{name}/{version}/{preset}")
+```"""
+
+
+def _limits(model) -> str:
+    """Returns the last section: what not to expect of this export."""
+    path = interpolation.path_name(model.latent_distribution)
+    lines = [
+        "## Limits",
+        "- It imitates its training data, gaps and biases included, and covers them unevenly.",
+        "- The scores above belong to the data, extractor and sample counts named beside them.",
+        "- Samples may come close to training examples; nothing here measures or prevents that.",
+        f"- `interpolate` is {path}, as fits {model.latent_distribution} latents; fractions are "
+        "clipped to [0, 1].",
+    ]
+    return lines[0] + "\n\n" + "\n".join(lines[1:])
+
+
+def _tensor(key: str, spec: tf.TensorSpec) -> str:
+    """Returns `key [n, 2] int32`."""
+    sizes = ", ".join("n" if size is None else str(size) for size in spec.shape)
+    return f"`{key}` [{sizes}] {spec.dtype.name}"
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields the leaves of nested mappings under dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", f"{value:.5g}" if isinstance(value, float) else value
+
+
+def _table(header: tuple[str, ...], rows: list[tuple]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -1,0 +1,117 @@
+"""Version folders, `<root>/<name>/<integer>/`, that appear whole or not at all.
+
+A version is written under a name that TensorFlow Serving skips (it looks at integers only), flushed
+to disk and renamed. What a killed export leaves behind is removed by the next one.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+
+from kgzoo.errors import UserError
+
+__all__ = ["check_name", "existing_versions", "new_version"]
+
+_TEMPORARY_PREFIX = ".tmp-"
+
+
+def check_name(name: str) -> str:
+    """Returns a model name that is good for a folder and an URL.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+        raise UserError(
+            f"name={name!r} cannot name an export; use letters, digits, '_', '.' and '-', "
+            "a letter first."
+        )
+    return name
+
+
+def existing_versions(folder: str | os.PathLike) -> list[int]:
+    """Returns the versions in a model's folder, ascending; none when there is no such folder."""
+    folder = pathlib.Path(folder)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
+
+
+@contextlib.contextmanager
+def new_version(
+    folder: str | os.PathLike, version: int | None = None
+) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """Yields a temporary folder and the `<folder>/<version>` it becomes when the block succeeds.
+
+    Args:
+        folder: The model's folder, made when missing.
+        version: A positive integer, or None for one above the highest there is.
+
+    Yields:
+        The temporary folder, empty, and the final path, which does not exist yet.
+
+    Raises:
+        UserError: The version exists, or is not a positive integer.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_writer(folder):
+        for leftover in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+            shutil.rmtree(leftover)
+        taken = existing_versions(folder)
+        if version is None:
+            version = max(taken, default=0) + 1
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise UserError(
+                f"version={version!r} is not a positive integer; leave it out for the next."
+            )
+        if version in taken:
+            raise UserError(
+                f"version={version} of {folder} exists and is not overwritten; "
+                f"leave the version out for {max(taken) + 1}, or delete the folder first."
+            )
+        temporary, final = folder / f"{_TEMPORARY_PREFIX}{version}", folder / str(version)
+        temporary.mkdir()
+        try:
+            yield temporary, final
+            _flush_tree(temporary)
+            temporary.rename(final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _flush(folder)
+
+
+@contextlib.contextmanager
+def _only_writer(folder: pathlib.Path) -> Iterator[None]:
+    """Makes exports into one folder wait for each other, so that none takes a live one for dead.
+
+    The lock is the folder's own and ends with the process, however that ends.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems do not lock folders; renaming still never overwrites a version.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _flush_tree(folder: pathlib.Path) -> None:
+    """Waits until every file and folder below, and `folder` itself, is on disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        _flush(path)
+    _flush(folder)
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Waits until one file or folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

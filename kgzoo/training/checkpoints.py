@@ -1,0 +1,128 @@
+"""Checkpoints that are whole or absent: one folder per step, written aside and renamed.
+
+checkpoints/step_00001000/   weights.index, weights.data-*   every weight, optimizer slot and counter
+                             about.json                      step, KID, and whatever the loop adds
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kgzoo.errors import UserError
+from kgzoo.methods import Method
+
+__all__ = ["Checkpoints", "sync_folder"]
+
+_PREFIX = "step_"
+_TEMPORARY = ".writing-"
+_ABOUT = "about.json"
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the files of a folder, and its own entries, survive a power cut."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: made when missing; leftovers of a killed save are removed.
+        keep: how many of the newest are kept, beside the best by KID.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3):
+        self.folder, self.keep = Path(folder), keep
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(_TEMPORARY + "*"):
+            shutil.rmtree(leftover)
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, ascending."""
+        found = (path.name.removeprefix(_PREFIX) for path in self.folder.glob(_PREFIX + "*"))
+        return sorted(int(step) for step in found if step.isdigit())
+
+    def path(self, step: int) -> Path:
+        """Returns the folder of the checkpoint of a step."""
+        return self.folder / f"{_PREFIX}{step:08d}"
+
+    def about(self, step: int) -> dict[str, Any]:
+        """Returns what was recorded beside the weights."""
+        return json.loads((self.path(step) / _ABOUT).read_text())
+
+    def best(self) -> int | None:
+        """Returns the step of the lowest KID, or None when none was scored."""
+        scored = [(self.about(step).get("kid"), step) for step in self.steps()]
+        scored = [(kid, step) for kid, step in scored if kid is not None]
+        return min(scored)[1] if scored else None
+
+    def save(self, model: Method, about: dict[str, Any]) -> Path:
+        """Saves all state of `model` under its step; what is older than `keep` and not best goes."""
+        step = int(model.step)
+        final = self.path(step)
+        temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            _trackable(model).write(str(temporary / "weights"))
+            text = json.dumps({"step": step, **about}, indent=2)
+            (temporary / _ABOUT).write_text(text)
+            sync_folder(temporary)
+            if final.exists():
+                shutil.rmtree(final)
+            temporary.rename(final)
+            sync_folder(self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._prune()
+        return final
+
+    def _prune(self) -> None:
+        kept = {*self.steps()[-self.keep :], self.best()}
+        for step in self.steps():
+            if step not in kept:
+                # Renamed first, so that a kill in the middle leaves no half checkpoint.
+                doomed = self.folder / f"{_TEMPORARY}old-{step}"
+                self.path(step).rename(doomed)
+                shutil.rmtree(doomed)
+
+    def restore(self, model: Method, step: int | None = None) -> dict[str, Any] | None:
+        """Restores the newest checkpoint, or that of `step`, into a compiled model.
+
+        A checkpoint that cannot be read is passed over for the one before, with a line that says so.
+
+        Returns:
+            What was recorded beside it, or None when there is no checkpoint.
+
+        Raises:
+            UserError: if there are checkpoints but none can be read.
+        """
+        candidates = self.steps()[::-1] if step is None else [step]
+        for candidate in candidates:
+            try:
+                about = self.about(candidate)
+                status = _trackable(model).read(str(self.path(candidate) / "weights"))
+                status.assert_consumed()
+                return about
+            except (tf.errors.OpError, OSError, ValueError, AssertionError) as error:
+                reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+                print(f"The checkpoint of step {candidate} cannot be read ({reason}).", flush=True)
+        if candidates:
+            raise UserError(
+                f"{self.folder} holds no checkpoint that can be read; choose a new --workdir."
+            )
+        return None
+
+
+def _trackable(model: Method) -> tf.train.Checkpoint:
+    optimizers = {f"{name}_optimizer": item for name, item in model.optimizers.items()}
+    return tf.train.Checkpoint(model=model, **optimizers)

@@ -1,0 +1,175 @@
+"""The end of a run: score, export, and what to tell the user."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kgzoo import catalog, data, serving
+from kgzoo.evaluation import score_card
+from kgzoo.methods import Method
+from kgzoo.training.progress import duration
+from kgzoo.training.run_folder import write_json
+
+__all__ = [
+    "export_run",
+    "finish",
+    "is_finished",
+    "score_model",
+    "score_untrained",
+    "summary",
+]
+
+_UNTRAINED = "untrained.json"
+_SCORES = "scores.json"
+_RESULT = "result.json"
+
+
+def score_model(
+    model: Method, reference: score_card.Reference, num_samples: int, seed: int
+) -> dict[str, Any]:
+    """Scores the averaged generator with `num_samples` samples."""
+    return score_card.score_samples(model.sample(num_samples, seed=seed), reference, seed=seed)
+
+
+def score_untrained(
+    model: Method, reference: score_card.Reference, config: Mapping[str, Any], workdir: Path
+) -> None:
+    """Keeps the scores of the generator at step 0, against which later ones are read."""
+    path = workdir / _UNTRAINED
+    if int(model.step) == 0 and not path.exists():
+        card = score_model(model, reference, config["num_samples"], config["seed"])
+        write_json(path, {name: card[name] for name in ("fid", "kid")})
+
+
+def export_run(
+    model: Method,
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    scores: Mapping[str, Any] | None,
+    root: Path,
+    name: str,
+    command: str,
+) -> Path:
+    """Exports a trained model with its card; returns `<root>/<name>/<version>`.
+
+    Args:
+        model: the method.
+        config: its resolved config.
+        facts: what `Source.describe` says of the training data.
+        scores: contents of scores.json, or None.
+        root: folder of exports.
+        name: the name to serve it under.
+        command: what trained it.
+    """
+    row = catalog.row(config["method"])
+    card = serving.ModelCard(
+        method=row.name,
+        summary=row.summary,
+        paper=f"{row.paper}, section {row.section}, eq. {row.equation}",
+        data=facts,
+        steps=int(model.step),
+        seed=config["seed"],
+        scores=scores,
+        command=command,
+    )
+    return serving.export_model(model, root, name, card)
+
+
+def finish(
+    model: Method,
+    reference: score_card.Reference,
+    source: data.Source,
+    config: Mapping[str, Any],
+    workdir: Path,
+    name: str,
+    command: str,
+    seconds: float,
+) -> None:
+    """Scores and exports a trained model; result.json is written last and says that all is done."""
+    print(f"Scoring {config['num_samples']} samples ...", flush=True)
+    card = score_model(model, reference, config["num_samples"], config["seed"])
+    card["step"] = int(model.step)
+    if (workdir / _UNTRAINED).exists():
+        card["untrained"] = json.loads((workdir / _UNTRAINED).read_text())
+    score_card.write(workdir / _SCORES, card)
+    print("Exporting ...", flush=True)
+    path = export_run(
+        model, config, source.describe(), card, workdir / "export", name, command
+    )
+    result = {
+        "method": config["method"],
+        "dataset": config["dataset"],
+        "step": int(model.step),
+        "training_seconds": round(seconds, 1),
+        "export": str(path.relative_to(workdir)),
+    }
+    write_json(workdir / _RESULT, result)
+
+
+def is_finished(workdir: Path, step: int) -> bool:
+    """Whether the run was scored and exported at this step."""
+    path = workdir / _RESULT
+    return path.exists() and json.loads(path.read_text())["step"] == step
+
+
+def summary(workdir: Path, command: str) -> str:
+    """Returns what a finished run prints: results, where things are, what to type next."""
+    result = json.loads((workdir / _RESULT).read_text())
+    scores = json.loads((workdir / _SCORES).read_text())
+    export = workdir / result["export"]
+    step = result["step"]
+    took = duration(result["training_seconds"])
+    samples = sorted((workdir / "samples").glob("step_*.png"))
+    rows = [
+        ("samples", samples[-1] if samples else "none drawn (--config.sample_every_steps=0)"),
+        ("scores", workdir / _SCORES),
+        ("export", export),
+        ("curves", f"tensorboard --logdir={shlex.quote(str(workdir))}"),
+    ]
+    lines = [f"{result['method']} on {result['dataset']}: {step} steps, last part took {took}."]
+    lines += [f"  {line}" for line in _score_lines(scores)]
+    lines += [f"  {name:<8} {value}" for name, value in rows]
+    lines += ["Sample from the export:", f"  {_sample_command(export)}"]
+    lines += ["Serve it:"] + [f"  {line}" for line in serving.serving_command(export).splitlines()]
+    lines += ["Train on:", f"  {_longer(command, 2 * step)}"]
+    return "\n".join(lines)
+
+
+def _score_lines(scores: Mapping[str, Any]) -> list[str]:
+    fid, kid = scores["fid"], scores["kid"]
+    halves = scores["fid_between_real_halves"]["value"]
+    beside = [] if halves is None else [f"between halves of the real data {halves:.3g}"]
+    if "untrained" in scores:
+        beside.append(f"untrained {scores['untrained']['fid']['value']:.4g}")
+    lines = [
+        f"FID {fid['value']:.3g} ({', '.join(beside)}); KID {kid['value']:.4f}",
+        f"  {fid['num_samples']} samples against {fid['num_reference']} held-out examples, "
+        f"features: {fid['extractor']}",
+    ]
+    if "class_shares" in scores:
+        shares = " ".join(f"{100 * share:.0f}" for share in scores["class_shares"]["value"])
+        lines.append(f"share of samples per class, %: {shares}")
+    if "mode_coverage" in scores:
+        modes = scores["mode_coverage"]
+        lines.append(f"modes covered: {modes['value']} of {modes['num_modes']}")
+    return lines
+
+
+def _sample_command(export: Path) -> str:
+    path = str(export)
+    if "sample_png" in serving.signature_names(export):
+        use = (
+            "open('sample.png', 'wb').write("
+            "m.signatures['sample_png'](seed=tf.constant([[7, 0]]))['image_bytes'].numpy()[0])"
+        )
+    else:
+        use = "print(m.signatures['sample'](seed=tf.constant([[7, 0], [7, 1]])))"
+    code = f"import tensorflow as tf; m = tf.saved_model.load({path!r}); {use}"
+    return f'python -c "{code}"'
+
+
+def _longer(command: str, steps: int) -> str:
+    words = [word for word in command.split(" ") if not word.startswith("--steps=")]
+    return " ".join([*words, f"--steps={steps}"])

@@ -1,0 +1,156 @@
+"""Run folders: config.json, the lock, what may change on a resume, and models built from them."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import kgzoo
+from kgzoo import data, methods
+from kgzoo.config import FIELDS, FREE_ON_RESUME, compose
+from kgzoo.errors import UserError
+from kgzoo.evaluation import files
+from kgzoo.training.checkpoints import Checkpoints
+from kgzoo.training.runtime import check_same_runtime
+
+__all__ = ["build_model", "load_run", "locked", "read_config", "write_json", "write_or_check"]
+
+_CONFIG = "config.json"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    files.replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds the run folder for one process; the lock goes with the process, however it ends.
+
+    Raises:
+        UserError: if another process holds it, or the folder cannot be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = open(workdir / ".lock", "w")
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written ({error.strerror}); choose another folder."
+        ) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"--workdir={workdir} is in use by another run; wait for it or choose another."
+            ) from None
+        yield
+
+
+def read_config(workdir: Path) -> dict[str, Any] | None:
+    """Returns the contents of config.json, or None when the folder holds no run.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    path = Path(workdir) / _CONFIG
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["config"]["image_range"] = tuple(content["config"]["image_range"])
+        return content
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
+
+
+def write_or_check(
+    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
+) -> None:
+    """Writes config.json, or checks that the run already there is the one asked for.
+
+    Raises:
+        UserError: naming the first field that differs, with both values.
+    """
+    recorded = read_config(workdir)
+    if recorded is None:
+        if any(path.name != ".lock" for path in workdir.iterdir()):
+            raise UserError(
+                f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
+            )
+    else:
+        check_same_runtime(recorded["runtime"], runtime)
+        _check_same_config(workdir, recorded["config"], config)
+    content = {
+        "config": dict(config),
+        "data": source.describe(),
+        "runtime": dict(runtime),
+        "version": kgzoo.__version__,
+    }
+    write_json(workdir / _CONFIG, content)
+
+
+def _check_same_config(
+    workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    free = set(FREE_ON_RESUME)
+    if new["mmd_scope"] == "global":
+        # Replicas then change no number, only where the work is done.
+        free.add("strategy")
+    for field in FIELDS:
+        if field not in free and field in old and old[field] != new[field]:
+            raise UserError(
+                f"{workdir} holds a run with {field}={old[field]}, asked for is {new[field]}; "
+                "restore the field or choose a new --workdir."
+            )
+
+
+def build_model(
+    config: Mapping[str, Any], kind: str, shape: tuple[int, ...], strategy: tf.distribute.Strategy
+) -> methods.Method:
+    """Builds and compiles the model of a config under a strategy."""
+    replicas = strategy.num_replicas_in_sync
+    if config["batch_size"] % replicas:
+        raise UserError(
+            f"--config.batch_size={config['batch_size']} is not a multiple of the {replicas} "
+            "replicas; change it or --strategy."
+        )
+    with strategy.scope():
+        model = methods.build(config, kind, shape)
+        model.compile(methods.build_optimizers(config, model.players))
+    return model
+
+
+def load_run(workdir: Path, which: str = "newest") -> tuple[methods.Method, dict[str, Any], int]:
+    """Rebuilds the model of a run folder from a checkpoint.
+
+    Args:
+        workdir: the run folder.
+        which: `newest` or `best` (lowest KID).
+
+    Returns:
+        The model, the contents of config.json, and the step.
+
+    Raises:
+        UserError: if the folder holds no run, or no such checkpoint.
+    """
+    recorded = read_config(workdir)
+    if recorded is None:
+        raise UserError(f"{workdir} holds no config.json; give the folder of a run.")
+    stored = {k: v for k, v in recorded["config"].items() if k in FIELDS}
+    choice = {"method": stored.pop("method"), "dataset": stored.pop("dataset")}
+    config = compose(**choice, overrides=stored)
+    facts = recorded["data"]
+    model = build_model(config, facts["kind"], tuple(facts["shape"]), tf.distribute.get_strategy())
+    checkpoints = Checkpoints(Path(workdir) / "checkpoints", config["keep_checkpoints"])
+    step = checkpoints.best() if which == "best" else None
+    if which == "best" and step is None:
+        raise UserError(f"{workdir} has no scored checkpoint; use --checkpoint=newest.")
+    about = checkpoints.restore(model, step)
+    if about is None:
+        raise UserError(f"{workdir} has no checkpoint yet; train it first.")
+    return model, {**recorded, "config": config}, about["step"]

@@ -1,0 +1,87 @@
+"""What the machine resolves for a run, and the strategy that places it.
+
+A run is repeatable bit for bit only under the same precision, threads and op determinism: they are
+recorded in config.json and a resume under others is refused.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kgzoo.errors import UserError, unknown_name
+
+__all__ = ["check_same_runtime", "get_strategy", "prepare", "strategy_names"]
+
+_STRATEGIES = ("auto", "one", "mirrored")
+_REMEDIES = {
+    "precision": "--config.precision={}",
+    "deterministic": "--config.deterministic={}",
+    "threads": "--config.threads={}",
+}
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Returns what `get_strategy` accepts."""
+    return _STRATEGIES
+
+
+def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sets threads, determinism and seeds for a run and returns what was resolved, for config.json.
+
+    Must run before TensorFlow executes its first op.
+    """
+    threads = config["threads"] or os.cpu_count() or 1
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        # TensorFlow has started (a notebook, a test): its threads are what they are.
+        threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    if config["deterministic"]:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config["seed"])
+    return {
+        "precision": config["precision"],
+        "deterministic": config["deterministic"],
+        "threads": threads,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def check_same_runtime(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Refuses a resume that could not be bit for bit the same.
+
+    Raises:
+        UserError: naming the first thing that differs, and the flag that restores it.
+    """
+    for field, remedy in _REMEDIES.items():
+        if field in recorded and recorded[field] != present[field]:
+            raise UserError(
+                f"this run was made with {field}={recorded[field]}, here it is {present[field]}; "
+                f"add {remedy.format(recorded[field])} or choose a new --workdir."
+            )
+
+
+def get_strategy(name: str) -> tf.distribute.Strategy:
+    """Returns the strategy named `name`.
+
+    `one` is the default device. `mirrored` spans all GPUs, or all logical CPUs where there is no
+    GPU. `auto` is `mirrored` where there are several GPUs, otherwise `one`.
+
+    Raises:
+        UserError: if the name is not known.
+    """
+    if name not in _STRATEGIES:
+        raise unknown_name("strategy", name, _STRATEGIES)
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    several_gpus = len(devices) > 1 and devices[0].device_type == "GPU"
+    if name == "mirrored" or (name == "auto" and several_gpus):
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    # The default strategy, which does not wrap variables.
+    return tf.distribute.get_strategy()

@@ -1,0 +1,5 @@
+"""Set before any test module imports TensorFlow: its start-up log lines hide what a test says."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
