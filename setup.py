@@ -70,6 +70,5 @@ setup(
     package_dir={"kgzoo.configs": "configs"},
     package_data={"kgzoo": ["py.typed"], "kgzoo.evaluation": ["weights/*"]},
     include_package_data=False,
-    zip_safe=False,
     entry_points={"console_scripts": ["kgzoo = kgzoo.cli:main"]},
 )

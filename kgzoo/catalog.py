@@ -204,7 +204,5 @@ def table() -> str:
     lines = []
     for entry in ROWS.values():
         lines.append(f"{entry.name:<{width}}  {entry.summary}")
-        lines.append(
-            f"{'':<{width}}  {entry.paper}, section {entry.section}, eq. {entry.equation}"
-        )
+        lines.append(f"{'':<{width}}  {entry.paper}, section {entry.section}, eq. {entry.equation}")
     return "\n".join(lines)

@@ -70,7 +70,10 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "log_every_steps": (50, "steps between lines of metrics.jsonl"),
     "sample_every_steps": (500, "steps between grids of fixed latents; 0: never"),
     "checkpoint_every_steps": (1000, "steps between checkpoints"),
-    "score_every_steps": (0, "steps between KIDs that pick the best checkpoint; 0: at the end only"),
+    "score_every_steps": (
+        0,
+        "steps between KIDs that pick the best checkpoint; 0: at the end only",
+    ),
     "keep_checkpoints": (3, "newest checkpoints kept, beside the best"),
     "num_samples": (2000, "samples that are scored"),
     "extractor": ("", "features of the scores; empty: the data set's default"),
@@ -79,7 +82,14 @@ FIELDS: dict[str, tuple[Any, str]] = {
 # A finished or interrupted run may go on with other values of these.
 FREE_ON_RESUME = frozenset(
     {
-        *("steps", "data_dir", "threads", "log_every_steps", "sample_every_steps", "score_every_steps"),
+        *(
+            "steps",
+            "data_dir",
+            "threads",
+            "log_every_steps",
+            "sample_every_steps",
+            "score_every_steps",
+        ),
         *("checkpoint_every_steps", "keep_checkpoints", "num_samples", "extractor"),
     }
 )
@@ -171,7 +181,8 @@ def compose(
         overrides: fields with their values, strings being parsed to the field's type.
 
     Raises:
-        UserError: on an unknown name or field, a wrong value, or a choice that contradicts the card.
+        UserError: on an unknown name or field, a wrong value, or a choice that contradicts the
+            card.
     """
     from_card = load_card(card) if card else {}
     choice = {"method": method, "dataset": dataset}
@@ -192,7 +203,9 @@ def compose(
                 raise UserError(f"--config.{name} is not a field{_near(name)}")
             values[name] = parse_value(name, value)
     if values["method"] != choice["method"] or values["dataset"] != choice["dataset"]:
-        raise UserError("--config.method and --config.dataset are not overrides; use --method and --dataset.")
+        raise UserError(
+            "--config.method and --config.dataset are not overrides; use --method and --dataset."
+        )
     _check(values)
     return ml_collections.ConfigDict(values).lock()
 
@@ -239,7 +252,9 @@ def _check(values: dict[str, Any]) -> None:
     for name, known in CHOICES.items():
         if values[name] not in known:
             listed = ", ".join(repr(item) for item in known)
-            hint = suggest(values[name], filter(None, known)) if isinstance(values[name], str) else ""
+            hint = (
+                suggest(values[name], filter(None, known)) if isinstance(values[name], str) else ""
+            )
             hint = hint or f"; choose one of {listed}."
             raise UserError(f"{name}={values[name]!r} is not known{hint}")
     for name, least in _AT_LEAST.items():
@@ -247,19 +262,24 @@ def _check(values: dict[str, Any]) -> None:
             raise UserError(f"--config.{name}={values[name]} is too small; give {least} or more.")
     for name in _ABOVE_ZERO:
         if not values[name] > 0:
-            raise UserError(f"--config.{name}={values[name]} must be above 0; give a positive number.")
+            raise UserError(
+                f"--config.{name}={values[name]} must be above 0; give a positive number."
+            )
     for name in ("adam_beta1", "adam_beta2"):
         if not 0 <= values[name] < 1:
             raise UserError(f"--config.{name}={values[name]} must lie in [0, 1).")
     if values["seed"] > _LARGEST_SEED:
-        raise UserError(f"--config.seed={values['seed']} is too large; give at most {_LARGEST_SEED}.")
+        raise UserError(
+            f"--config.seed={values['seed']} is too large; give at most {_LARGEST_SEED}."
+        )
 
 
 def cards_folder() -> Path:
     """Returns the folder of run cards: `configs/` of a clone, or the installed copy."""
     package = Path(__file__).resolve().parent
     clone = package.parent / "configs"
-    return clone if clone.is_dir() else package / "configs"
+    is_clone = clone.is_dir() and (package.parent / "setup.py").is_file()
+    return clone if is_clone else package / "configs"
 
 
 def load_card(card: str) -> dict[str, Any]:
@@ -276,7 +296,7 @@ def load_card(card: str) -> dict[str, Any]:
     if not path.is_file():
         path = cards_folder() / path.name
     if not path.is_file():
-        known = sorted(p.name for p in cards_folder().glob("*.py") if p.stem not in ("__init__", "common"))
+        known = sorted(path.name for path in cards_folder().glob("*.py"))
         near = difflib.get_close_matches(path.name, known, 1)
         hint = f"did you mean configs/{near[0]}?" if near else f"shipped cards: {', '.join(known)}."
         raise UserError(f"--config={name} is not a file; {hint}")

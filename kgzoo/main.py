@@ -125,9 +125,9 @@ def _train(resolved: Any, workdir: Path, name: str, command: str) -> int:
 
 
 def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
-    from kgzoo import data
+    from kgzoo import data, results
     from kgzoo.evaluation import score_card
-    from kgzoo.training import checkpoints, finish, loop, run_folder, runtime
+    from kgzoo.training import checkpoints, loop, run_folder, runtime
 
     resolved_runtime = runtime.prepare(resolved)
     arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
@@ -138,18 +138,18 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
     if saved.restore(model) is not None:
         print(f"Resumed at step {int(model.step)}.", flush=True)
-    if int(model.step) >= resolved.steps and finish.is_finished(workdir, int(model.step)):
-        print(finish.summary(workdir, command))
+    if int(model.step) >= resolved.steps and results.is_finished(workdir, int(model.step)):
+        print(results.summary(workdir, command))
         return 0
     test = data.load(resolved.dataset, "test", **arguments)
     reference = score_card.prepare(test, resolved.extractor or None, resolved.seed)
-    finish.score_untrained(model, reference, resolved, workdir)
+    results.score_untrained(model, reference, resolved, workdir)
     start = time.monotonic()
     loop.train(model, source, reference, resolved, workdir, strategy, command)
-    finish.finish(
+    results.finish(
         model, reference, source, resolved, workdir, name, command, time.monotonic() - start
     )
-    print(finish.summary(workdir, command))
+    print(results.summary(workdir, command))
     return 0
 
 

@@ -31,18 +31,21 @@ RANKS = {
     "training": 5,
     "serving": 5,
     "cli": 5,
-    "main": 6,
-    "evaluate": 6,
-    "export": 6,
-    "reproduce": 6,
-    "report": 6,
-    "": 7,  # kgzoo/__init__.py
+    "results": 6,
+    "main": 7,
+    "evaluate": 7,
+    "export": 7,
+    "reproduce": 7,
+    "report": 7,
+    "__main__": 8,
+    "": 8,  # kgzoo/__init__.py
 }
 # What the families share; base is theirs to subclass, noise is base's own.
 FAMILY_FREE = {"kgzoo.methods.base", "kgzoo.methods.noise"}
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}
 VERBS = ("main", "evaluate", "export", "reproduce", "report")
-LIGHT = {f"kgzoo.{name}" for name in (*VERBS, "catalog", "config", "cli", "errors")} | {"kgzoo"}
+LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "cli", "errors")
+LIGHT = {"kgzoo", *(f"kgzoo.{area}" for area in LIGHT_AREAS)}
 LIGHT_IMPORTS = {"absl", "ml_collections", "kgzoo.__version__", *LIGHT, *sys.stdlib_module_names}
 CARD_IMPORTS = {"ml_collections", "kgzoo.errors", "kgzoo.catalog", "kgzoo.config"}
 CARD_IMPORTS |= set(sys.stdlib_module_names)
@@ -174,6 +177,7 @@ def shape_complaints(name: str, source: str, needs_all: bool) -> list[str]:
     if not ast.get_docstring(tree):
         complaints.append(f"{name} has no module docstring")
     targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
     # A package that is nothing but its docstring has nothing to list.
     needs_all = needs_all and len(tree.body) > 1
     if needs_all and "__all__" not in [getattr(target, "id", "") for target in targets]:

@@ -30,11 +30,22 @@ LATENT_DIM, IMAGE_SHAPE, OUTPUT_DIM = 5, (6, 4, 3), 2
 CARD = serving.ModelCard(
     method="smmd",
     paper="A. Author (2018), [a paper](https://example.org/paper)",
-    data={"name": "noise", "split": "train", "num_examples": 8},
+    data={"name": "noise", "split": "train", "modes": list(range(100)), "made": {"by": "a test"}},
     steps=1234,
     seed=3,
     summary="A model made for a test.",
-    scores={"kid": {"value": 0.25, "convention": "unbiased, 3 blocks"}},
+    scores={
+        "kid": {
+            "value": 0.25,
+            "std": 0.0012345678,
+            "convention": "unbiased",
+            "num_samples": 64,
+            "extractor": "random_conv",
+        },
+        "class_shares": {"value": [0.5, 0.25, 0.25], "num_samples": 64},
+        "untrained": {"kid": {"value": None}},
+        "extractor": {"name": "random_conv"},
+    },
     command="python -m kgzoo.main --method=smmd",
 )
 
@@ -240,9 +251,12 @@ class ExportTest(tf.test.TestCase):
         text = (self.path / "MODEL_CARD.md").read_text(encoding="utf-8")
         for words in (
             *("# smmd_test, version 1", CARD.summary, CARD.paper, CARD.command, "samples.png"),
-            *("1,234", "| seed | 3 |", "| data: split | train |", "| kid.value | 0.25 |"),
+            *("1,234", "| seed | 3 |", "| data: split | train |", "| data: made.by | a test |"),
+            "| kid | 0.25 (std 0.0012346) | 64 |  | random_conv | unbiased |",
+            "| class_shares | 0.5, 0.25, 0.25 | 64 |  |  |  |",
+            *("| untrained.kid | none |", "| extractor.name | random_conv |"),
             *(
-                "unbiased, 3 blocks",
+                "| data: modes | 100 values |",
                 "| sample_png | `seed` [n, 2] int32 | `image_bytes` [n] string |",
             ),
             *("import kgzoo.methods.smmd", "`interpolate` is linear"),

@@ -25,7 +25,7 @@ def load(name: str, split: str, image_size: int | None, memory_limit_bytes: int)
     """Reads the pictures below a folder, in the order of their sorted relative paths.
 
     Every tenth file is for testing, the rest for training; of fewer than ten the last one is for
-    testing. Every file of the split is decoded here, so that a damaged one is found before training.
+    testing. All files of the split are decoded here: a damaged one is found before training.
 
     Args:
         name: "image_folder:<directory>".

@@ -1,6 +1,6 @@
-"""Kernels as values: `k.matrix(x, y)` maps `[n, d]` and `[m, d]` to `[n, m]`; kernels add and multiply.
+"""Kernels as values: `k.matrix(x, y)` maps `[n, d]` and `[m, d]` to `[n, m]`.
 
-`get(name)` returns the kernel that a catalogue row names. Kernels are registered with Keras, so a
+Kernels add and multiply. `get(name)` returns the one that a catalogue row names. They are registered with Keras, so a
 method that holds one survives `.keras` save and load.
 """
 

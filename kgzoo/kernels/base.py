@@ -109,7 +109,9 @@ class Sum(_Composite):
             )
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.add_n([w * k.matrix(x, y) for w, k in zip(self.weights, self.kernels, strict=True)])
+        return tf.add_n(
+            [w * k.matrix(x, y) for w, k in zip(self.weights, self.kernels, strict=True)]
+        )
 
     @property
     def at_zero(self) -> float:

@@ -156,7 +156,9 @@ class Method(keras.Model):
         optimizers = dict(optimizers or {})
         for name in optimizers:
             if name not in self.players:
-                raise UserError(f"optimizers[{name!r}] has no player; choose from {set(self.players)}.")
+                raise UserError(
+                    f"optimizers[{name!r}] has no player; choose from {set(self.players)}."
+                )
         if len({id(optimizer) for optimizer in optimizers.values()}) < len(optimizers):
             raise UserError("optimizers hold one object twice; make one optimizer for each player.")
         super().compile(optimizer=None, jit_compile=False, **kwargs)
@@ -344,7 +346,7 @@ class Method(keras.Model):
         return self.decode(latents), latents
 
     def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> np.ndarray:
-        """Returns `n` samples `[n, ...]`, float32, images in [0, 1]; sample i has seed (seed, i)."""
+        """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
         if n < 1 or batch_size < 1:
             raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
         if not hasattr(self, "_sampler"):

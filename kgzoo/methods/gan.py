@@ -30,7 +30,9 @@ class GAN(Method):
         if objective not in adversarial.LOSSES:
             raise unknown_name("objective", objective, adversarial.LOSSES)
         if self.critic is None or self.critic.output_shape[-1] != 1:
-            raise UserError(f"objective={objective!r} needs a critic with one output; set output_dim=1.")
+            raise UserError(
+                f"objective={objective!r} needs a critic with one output; set output_dim=1."
+            )
         self.objective = objective
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:

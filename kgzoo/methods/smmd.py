@@ -57,7 +57,9 @@ class SMMD(Method):
         if not 0 <= scale_weight < float("inf"):
             raise UserError(f"scale_weight={scale_weight} is out of range; give a number >= 0.")
         if objective == "scaled_mean_difference" and self.critic.output_shape[-1] != 1:
-            raise UserError(f"objective={objective!r} needs a critic with one output; set output_dim=1.")
+            raise UserError(
+                f"objective={objective!r} needs a critic with one output; set output_dim=1."
+            )
         self.objective, self.kernel, self.estimator = objective, kernels.get(kernel), estimator
         self.scale_weight, self.scale_generator_loss = float(scale_weight), scale_generator_loss
 

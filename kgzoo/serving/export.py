@@ -105,9 +105,9 @@ def serving_command(path: str | os.PathLike) -> str:
 
 
 def _save_picture(model, path: pathlib.Path) -> bool:
-    """Draws samples of images or 2-D points and returns whether it could."""
+    """Draws samples and returns whether it could: images need 1 or 3 channels."""
     is_image = model.kind == "image"
-    if not (is_image and model.sample_shape[-1] in (1, 3) or tuple(model.sample_shape) == (2,)):
+    if is_image and model.sample_shape[-1] not in (1, 3):
         return False
     samples = model.sample(_NUM_PICTURED_IMAGES if is_image else _NUM_PICTURED_POINTS, seed=0)
     pictures.save_png(path, pictures.picture(samples, model.kind))

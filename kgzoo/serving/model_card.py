@@ -1,7 +1,7 @@
 """The page that travels with an export: what it is, how good it is, how to use it, its limits."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -21,6 +21,9 @@ __all__ = [
 CARD_FILE = "MODEL_CARD.md"
 PICTURE_FILE = "samples.png"
 PRESET_FILE = "model.keras"
+# What an entry of scores.json has beside its value; anything else is put in brackets after it.
+_SCORE_COLUMNS = ("num_samples", "num_reference", "extractor", "convention")
+_LONGEST_LIST = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +37,8 @@ class ModelCard:
         steps: Generator updates done.
         seed: Seed of the run.
         summary: One sentence on the method; may be empty.
-        scores: Contents of scores.json: values with convention, sample counts, extractor. None when
-            the model was not scored.
+        scores: Contents of scores.json: entries with value, convention, sample counts, extractor,
+            and facts about how they were made. None when the model was not scored.
         command: The command that trained it; may be empty.
     """
 
@@ -93,10 +96,9 @@ def render(
         ("seed", card.seed),
         ("samples", f"{model.kind}, {shape}" + (", in [0, 1]" if model.kind == "image" else "")),
         ("latents", f"{model.latent_dim}, {model.latent_distribution}"),
-        *((f"data: {key}", value) for key, value in _flat(card.data)),
+        *((f"data: {key}", _plain(value)) for key, value in _flat(card.data)),
     ]
     networks = [(network, f"{count:,}") for network, count in parameter_counts(model).items()]
-    scores = list(_flat(card.scores or {}))
     blocks = [
         f"# {name}, version {version}",
         card.summary,
@@ -107,7 +109,7 @@ def render(
         "## Networks",
         _table(("network", "parameters"), networks),
         "## Scores",
-        _table(("score", "value"), scores) if scores else "Not scored.",
+        *(_score_tables(card.scores) if card.scores else ["Not scored."]),
         "## Signatures",
         _table(("signature", "request", "response"), signature_rows(traced)),
         _USE.format(
@@ -117,7 +119,7 @@ def render(
             module=type(model).__module__,
             preset=PRESET_FILE,
         ),
-        _limits(model),
+        _limits(model, bool(card.scores)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -157,18 +159,18 @@ model = keras.saving.load_model("{name}/{version}/{preset}")
 ```"""
 
 
-def _limits(model) -> str:
+def _limits(model, is_scored: bool) -> str:
     """Returns the last section: what not to expect of this export."""
     path = interpolation.path_name(model.latent_distribution)
     lines = [
-        "## Limits",
         "- It imitates its training data, gaps and biases included, and covers them unevenly.",
-        "- The scores above belong to the data, extractor and sample counts named beside them.",
         "- Samples may come close to training examples; nothing here measures or prevents that.",
         f"- `interpolate` is {path}, as fits {model.latent_distribution} latents; fractions are "
         "clipped to [0, 1].",
     ]
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+    if is_scored:
+        lines.append("- The scores belong to the data, extractor and sample counts beside them.")
+    return "## Limits\n\n" + "\n".join(lines)
 
 
 def _tensor(key: str, spec: tf.TensorSpec) -> str:
@@ -177,13 +179,45 @@ def _tensor(key: str, spec: tf.TensorSpec) -> str:
     return f"`{key}` [{sizes}] {spec.dtype.name}"
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yields the leaves of nested mappings under dotted names."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+def _score_tables(scores: Mapping[str, object]) -> list[str]:
+    """Returns a table with a row for each entry that has a value, and one of all other facts."""
+    entries, facts = [], []
+    for name, leaf in _flat(scores, until=_is_score):
+        if _is_score(leaf):
+            value = _plain(leaf["value"])
+            columns = ["" if leaf.get(c) is None else leaf[c] for c in _SCORE_COLUMNS]
+            rest = [c for c in leaf if c != "value" and c not in _SCORE_COLUMNS]
+            more = ", ".join(f"{c} {_plain(leaf[c])}" for c in rest)
+            entries.append((name, f"{value} ({more})" if more else value, *columns))
         else:
-            yield f"{prefix}{key}", f"{value:.5g}" if isinstance(value, float) else value
+            facts.append((name, _plain(leaf)))
+    tables = [_table(("score", "value", *_SCORE_COLUMNS), entries)] if entries else []
+    return tables + ([_table(("scored with", ""), facts)] if facts else [])
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, Mapping) and "value" in value
+
+
+def _flat(
+    values: Mapping[str, object], prefix: str = "", until: Callable[[object], bool] | None = None
+) -> Iterator[tuple[str, object]]:
+    """Yields the leaves of nested mappings under dotted names; `until` says what is a leaf too."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and not (until and until(value)):
+            yield from _flat(value, f"{prefix}{key}.", until)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: object) -> str:
+    """Returns a value as text: five digits, and the number of values instead of a long list."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        text = ", ".join(_plain(part) for part in value)
+        return text if len(text) <= _LONGEST_LIST else f"{len(value)} values"
+    return "none" if value is None else str(value)
 
 
 def _table(header: tuple[str, ...], rows: list[tuple]) -> str:

@@ -1,7 +1,8 @@
 """Checkpoints that are whole or absent: one folder per step, written aside and renamed.
 
-checkpoints/step_00001000/   weights.index, weights.data-*   every weight, optimizer slot and counter
-                             about.json                      step, KID, and whatever the loop adds
+checkpoints/step_00001000/
+    weights.index, weights.data-*   every weight, optimizer slot and counter
+    about.json                      the step, and the KID where one was computed
 """
 
 import json
@@ -66,7 +67,7 @@ class Checkpoints:
         return min(scored)[1] if scored else None
 
     def save(self, model: Method, about: dict[str, Any]) -> Path:
-        """Saves all state of `model` under its step; what is older than `keep` and not best goes."""
+        """Saves all state of `model` under its step, then removes what need not be kept."""
         step = int(model.step)
         final = self.path(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
@@ -98,7 +99,7 @@ class Checkpoints:
     def restore(self, model: Method, step: int | None = None) -> dict[str, Any] | None:
         """Restores the newest checkpoint, or that of `step`, into a compiled model.
 
-        A checkpoint that cannot be read is passed over for the one before, with a line that says so.
+        A checkpoint that cannot be read is passed over for the one before; a line says so.
 
         Returns:
             What was recorded beside it, or None when there is no checkpoint.

@@ -72,7 +72,9 @@ def _executor(model: Method, strategy: tf.distribute.Strategy) -> Callable:
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
         logs = strategy.run(model.train_step, args=(batch,))
         return {
-            name: tf.cast(strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), tf.float32)
+            name: tf.cast(
+                strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), tf.float32
+            )
             for name, value in logs.items()
         }
 

@@ -2,12 +2,16 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 
 __all__ = ["Progress", "duration"]
 
 _PLAIN_SECONDS = 10.0
 _TERMINAL_SECONDS = 0.2
+# The rate is that of the latest updates: an average since the start forgets neither a slow
+# beginning nor a pause for scores.
+_RATE_UPDATES = 20
 
 
 def duration(seconds: float) -> str:
@@ -31,19 +35,17 @@ class Progress:
         self.images_per_step = images_per_step
         self.images_per_second = 0.0
         self._terminal = sys.stdout.isatty()
-        self._start: tuple[int, float] | None = None
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES)
         self._shown = 0.0
         self._width = 0
 
     def update(self, step: int, logs: Mapping[str, float]) -> None:
         """Takes note of a step and shows it when it is time."""
         now = time.monotonic()
-        if self._start is None:
-            # The first graph call traces and compiles: the clock starts after it.
-            self._start = (step, now)
-        elif now > self._start[1]:
-            steps_per_second = (step - self._start[0]) / (now - self._start[1])
-            self.images_per_second = steps_per_second * self.images_per_step
+        self._recent.append((step, now))
+        (old_step, old), (new_step, new) = self._recent[0], self._recent[-1]
+        if new > old:
+            self.images_per_second = (new_step - old_step) / (new - old) * self.images_per_step
         every = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
         if now - self._shown < every and step < self.last_step:
             return
@@ -51,8 +53,9 @@ class Progress:
         self._show(step, logs)
 
     def _show(self, step: int, logs: Mapping[str, float]) -> None:
-        left = "?"
+        speed, left = "compiled", "?"
         if self.images_per_second:
+            speed = f"{self.images_per_second:,.0f} images/s"
             steps_left = self.last_step - step
             left = duration(steps_left * self.images_per_step / self.images_per_second)
         losses = "  ".join(
@@ -60,10 +63,7 @@ class Progress:
             for name, value in logs.items()
             if name.endswith("_loss")
         )
-        line = (
-            f"step {step}/{self.last_step}  {self.images_per_second:,.0f} images/s  "
-            f"{left} left  {losses}"
-        )
+        line = f"step {step}/{self.last_step}  {speed}  {left} left  {losses}"
         if self._terminal:
             print("\r" + line.ljust(self._width), end="", flush=True)
             self._width = len(line)

@@ -94,9 +94,7 @@ def write_or_check(
     write_json(workdir / _CONFIG, content)
 
 
-def _check_same_config(
-    workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
+def _check_same_config(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     free = set(FREE_ON_RESUME)
     if new["mmd_scope"] == "global":
         # Replicas then change no number, only where the work is done.

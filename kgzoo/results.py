@@ -1,4 +1,4 @@
-"""The end of a run: score, export, and what to tell the user."""
+"""What becomes of a trained model: scores, an export, and what the user is told."""
 
 import json
 import shlex
@@ -95,9 +95,7 @@ def finish(
         card["untrained"] = json.loads((workdir / _UNTRAINED).read_text())
     score_card.write(workdir / _SCORES, card)
     print("Exporting ...", flush=True)
-    path = export_run(
-        model, config, source.describe(), card, workdir / "export", name, command
-    )
+    path = export_run(model, config, source.describe(), card, workdir / "export", name, command)
     result = {
         "method": config["method"],
         "dataset": config["dataset"],

@@ -1,0 +1,183 @@
+"""Score a run, an export, or a folder of images against a data set.
+
+  python -m kgzoo.evaluate runs/smmd_digits
+  python -m kgzoo.evaluate runs/smmd_digits/export/smmd_digits/1 --dataset=digits
+  python -m kgzoo.evaluate my_images/ --dataset=cifar10 --data_dir=~/tensorflow_datasets
+  python -m kgzoo.evaluate --train_extractor=digits --out=weights/
+
+A run knows its data set; the others need --dataset. Scores are printed, and written with --out.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from kgzoo import cli, config
+from kgzoo.errors import UserError
+
+__all__ = ["main"]
+
+_CHECKPOINTS = ("newest", "best")
+
+
+def _flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+
+    def string(name: str, text: str) -> None:
+        flags.DEFINE_string(name, None, text, flag_values=values)
+
+    string("dataset", "data set to score against [the run's]")
+    string("data_dir", config.FIELDS["data_dir"][1])
+    string("split", "train or test [test]")
+    string("extractor", "digits, random_conv or identity [the data set's default]")
+    string("checkpoint", "of a run: newest or best [newest]")
+    string("out", "file for the scores as JSON (or folder for --train_extractor)")
+    string("train_extractor", "train the classifier of this name instead of scoring")
+    flags.DEFINE_integer("num_samples", 2000, "samples to draw", 2, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of samples and shuffles", 0, flag_values=values)
+    flags.DEFINE_bool("json", False, "print JSON and nothing else", flag_values=values)
+    flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
+    return values
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: on a mistake in the command line, or one that shows later.
+    """
+    values = _flags()
+    positional, _, _ = cli.parse(argv, values)
+    if values["help"].value:
+        print(__doc__.strip() + "\n\nFlags:")
+        for name in values:
+            print(f"  --{name:<16} {values[name].help}")
+        return 0
+    options = {name: values[name].value for name in values}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options["train_extractor"]:
+        return _train_extractor(options)
+    if len(positional) != 1:
+        raise UserError(
+            f"{len(positional)} targets are given; give one run, export or folder of images."
+        )
+    for name, known in (("checkpoint", _CHECKPOINTS), ("split", ("train", "test"))):
+        if options[name] not in (None, *known):
+            raise UserError(f"--{name}={options[name]} is not known; choose one of {known}.")
+    target = Path(positional[0]).expanduser()
+    if not target.is_dir():
+        raise UserError(f"{target} is not a folder; give a run, an export or a folder of images.")
+    card = _score(target, options)
+    if options["out"]:
+        from kgzoo.evaluation import score_card
+
+        score_card.write(options["out"], card)
+    print(json.dumps(card, indent=2) if options["json"] else _table(card))
+    return 0
+
+
+def _train_extractor(options: dict[str, Any]) -> int:
+    from kgzoo.evaluation import classifiers
+
+    facts = classifiers.train_extractor(options["train_extractor"], folder=options["out"])
+    print(json.dumps(facts, indent=2))
+    return 0
+
+
+def _score(target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Finds out what the target is and scores its samples."""
+    if (target / "config.json").is_file():
+        return _score_run(target, options)
+    if not options["dataset"]:
+        raise UserError(f"{target} is no run; say what to compare with by --dataset.")
+    return _score_other(target, options)
+
+
+def _score_run(target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from kgzoo.training import run_folder
+
+    model, recorded, step = run_folder.load_run(target, options["checkpoint"] or "newest")
+    run = recorded["config"]
+    reference = _reference(
+        options["dataset"] or run.dataset,
+        options["data_dir"] or run.data_dir,
+        tuple(recorded["data"]["shape"]),
+        options,
+    )
+    samples = model.sample(options["num_samples"], seed=options["seed"])
+    return {**_card(samples, reference, options), "target": str(target), "step": step}
+
+
+def _score_other(target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    if (target / "saved_model.pb").is_file():
+        from kgzoo.serving import sample_export
+
+        samples = sample_export(target, options["num_samples"], options["seed"])
+    else:
+        from kgzoo import data
+
+        size = data.load(options["dataset"], "test", options["data_dir"]).shape
+        folder = data.load(
+            f"image_folder:{target}", "all", image_size=size[0] if len(size) == 3 else None
+        )
+        parts = data.batches(folder, 256, options["num_samples"])
+        samples = _match_channels(parts, size)
+    reference = _reference(options["dataset"], options["data_dir"], samples.shape[1:], options)
+    return {**_card(samples, reference, options), "target": str(target)}
+
+
+def _match_channels(parts: Any, shape: tuple[int, ...]) -> Any:
+    """Stacks batches of images, grey ones repeated where the data set has three channels."""
+    import numpy as np
+
+    images = np.concatenate(list(parts))
+    if len(shape) == 3 and images.shape[-1] == 1 < shape[-1]:
+        images = np.repeat(images, shape[-1], axis=-1)
+    return images
+
+
+def _reference(
+    dataset: str, data_dir: str | None, shape: tuple[int, ...], options: dict[str, Any]
+) -> Any:
+    from kgzoo import data
+    from kgzoo.evaluation import score_card
+
+    source = data.load(
+        dataset,
+        options["split"] or "test",
+        os.path.expanduser(data_dir) if data_dir else None,
+        image_size=shape[0] if len(shape) == 3 else None,
+    )
+    if tuple(source.shape) != tuple(shape):
+        raise UserError(
+            f"the samples have shape {tuple(shape)} but {dataset} has {tuple(source.shape)}; "
+            "choose a fitting --dataset."
+        )
+    return score_card.prepare(source, options["extractor"], options["seed"])
+
+
+def _card(samples: Any, reference: Any, options: dict[str, Any]) -> dict[str, Any]:
+    from kgzoo.evaluation import score_card
+
+    return score_card.score_samples(samples, reference, seed=options["seed"])
+
+
+def _table(card: dict[str, Any]) -> str:
+    lines = []
+    for name, entry in card.items():
+        if isinstance(entry, dict) and "value" in entry:
+            value, std = entry["value"], entry.get("std")
+            shown = f"{value:.5g}" if isinstance(value, (int, float)) else json.dumps(value)
+            spread = "" if std is None else f" +- {std:.2g} (std over {entry.get('blocks', '')})"
+            lines.append(f"{name:<30} {shown}{spread}")
+            lines.append(f"{'':<30} {entry['convention']}")
+            counts = (entry["num_samples"], entry["num_reference"], entry["extractor"])
+            lines.append("{:<30} {} samples, {} real, features: {}".format("", *counts))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

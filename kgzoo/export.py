@@ -1,0 +1,75 @@
+"""Export a run as a SavedModel with sampling signatures.
+
+python -m kgzoo.export runs/smmd_digits                      -> export/smmd_digits/<version>/
+python -m kgzoo.export runs/smmd_digits --to=models --name=digits --checkpoint=best
+"""
+
+import json
+import os
+from pathlib import Path
+
+from absl import flags
+
+from kgzoo import cli
+from kgzoo.errors import UserError
+
+__all__ = ["main"]
+
+
+def _flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_string("to", "export", "folder of exports", flag_values=values)
+    flags.DEFINE_string("name", None, "model name [the run folder's]", flag_values=values)
+    flags.DEFINE_string("checkpoint", "newest", "newest or best", flag_values=values)
+    flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
+    return values
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: on a mistake in the command line, or a run that cannot be exported.
+    """
+    values = _flags()
+    positional, _, _ = cli.parse(argv, values)
+    if values["help"].value:
+        print(__doc__.strip() + "\n\nFlags:")
+        for name in values:
+            print(f"  --{name:<12} {values[name].help}")
+        return 0
+    if len(positional) != 1:
+        raise UserError(f"{len(positional)} run folders are given; give one.")
+    if values["checkpoint"].value not in ("newest", "best"):
+        raise UserError(
+            f"--checkpoint={values['checkpoint'].value} is not known; choose newest or best."
+        )
+    workdir = Path(positional[0]).expanduser()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from kgzoo import results, serving
+    from kgzoo.training import run_folder
+
+    model, recorded, step = run_folder.load_run(workdir, values["checkpoint"].value)
+    scores = _scores(workdir, step)
+    path = results.export_run(
+        model,
+        recorded["config"],
+        recorded["data"],
+        scores,
+        Path(values["to"].value).expanduser(),
+        values["name"].value or workdir.resolve().name,
+        f"python -m kgzoo.export {positional[0]}",
+    )
+    print(f"Exported step {step} to {path}\n{serving.serving_command(path)}")
+    return 0
+
+
+def _scores(workdir: Path, step: int) -> dict | None:
+    """Returns scores.json when it speaks of this step."""
+    path = workdir / "scores.json"
+    scores = json.loads(path.read_text()) if path.is_file() else None
+    return scores if scores and scores.get("step") == step else None
+
+
+if __name__ == "__main__":
+    cli.run(main)
