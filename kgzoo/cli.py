@@ -4,15 +4,17 @@ absl exits with 1 on a wrong flag and prints usage over several lines; `run` tur
 every `UserError`, into one sentence. Nothing here imports TensorFlow.
 """
 
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from kgzoo.errors import UserError, suggest
 
-__all__ = ["Overrides", "main", "parse", "run"]
+__all__ = ["Overrides", "main", "parse", "quiet_tensorflow", "run"]
 
 Overrides = list[tuple[str, str]]
 _VERBS = ("main", "evaluate", "export")
@@ -87,6 +89,29 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
         code = 128 + signal.SIGPIPE
     sys.stdout.flush()
     sys.exit(code)
+
+
+def quiet_tensorflow() -> None:
+    """Imports TensorFlow without the lines that it logs about GPUs and oneDNN while it starts.
+
+    They come from C++ before any log level counts. When the import fails they are shown.
+    """
+    # The same for harmless complaints of its graph optimizer, and of data sets about themselves.
+    logging.set_verbosity(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            sink.seek(0)
+            os.write(saved, sink.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def main() -> None:

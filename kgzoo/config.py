@@ -15,7 +15,7 @@ from typing import Any
 import ml_collections
 
 from kgzoo import catalog
-from kgzoo.errors import UserError, suggest
+from kgzoo.errors import UserError, suggest, unknown_name
 
 __all__ = [
     "CHOICES",
@@ -26,6 +26,7 @@ __all__ = [
     "compose",
     "describe_fields",
     "load_card",
+    "parse_card_argument",
     "parse_value",
 ]
 
@@ -312,6 +313,28 @@ def load_card(card: str) -> dict[str, Any]:
         if field not in FIELDS:
             raise UserError(f"the run card {name} sets {field}, which is not a field{_near(field)}")
     return fields
+
+
+def parse_card_argument(
+    argument: str | None, methods: Sequence[str], datasets: Sequence[str]
+) -> tuple[str, str, bool]:
+    """Returns method, data set and whether `quick` was asked for, of a run card's argument.
+
+    Args:
+        argument: words separated by commas in any order; the first of `methods` and of `datasets`
+            where none is given.
+        methods, datasets: what the card knows.
+
+    Raises:
+        UserError: on a word that the card does not know.
+    """
+    words = [word for word in (argument or "").split(",") if word]
+    for word in words:
+        if word not in (*methods, *datasets, "quick"):
+            raise unknown_name("run card argument", word, (*methods, *datasets, "quick"))
+    method = next((word for word in words if word in methods), methods[0])
+    dataset = next((word for word in words if word in datasets), datasets[0])
+    return method, dataset, "quick" in words
 
 
 def describe_fields(config: Mapping[str, Any]) -> str:

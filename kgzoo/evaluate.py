@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
             print(f"  --{name:<16} {values[name].help}")
         return 0
     options = {name: values[name].value for name in values}
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    cli.quiet_tensorflow()
     if options["train_extractor"]:
         return _train_extractor(options)
     if len(positional) != 1:

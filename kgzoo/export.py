@@ -5,7 +5,6 @@ python -m kgzoo.export runs/smmd_digits --to=models --name=digits --checkpoint=b
 """
 
 import json
-import os
 from pathlib import Path
 
 from absl import flags
@@ -45,7 +44,7 @@ def main(argv: list[str]) -> int:
             f"--checkpoint={values['checkpoint'].value} is not known; choose newest or best."
         )
     workdir = Path(positional[0]).expanduser()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    cli.quiet_tensorflow()
     from kgzoo import results, serving
     from kgzoo.training import run_folder
 

@@ -104,13 +104,12 @@ def _data_dir(resolved: Any) -> str | None:
 
 
 def _train(resolved: Any, workdir: Path, name: str, command: str) -> int:
-    # XLA and grappler report harmless searches for GPUs and rewrites as errors.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     print(
         f"kgzoo {kgzoo.__version__}: {resolved.method} on {resolved.dataset}, "
         f"{resolved.steps} steps, in {workdir} (starting TensorFlow ...)",
         flush=True,
     )
+    cli.quiet_tensorflow()
     from kgzoo.training import loop, run_folder
 
     with run_folder.locked(workdir):

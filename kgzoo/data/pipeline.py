@@ -7,10 +7,9 @@ sees what the uninterrupted run would have seen, whatever the number of replicas
 
 import operator
 
-import numpy as np
 import tensorflow as tf
 
-from kgzoo.data.records import permuted
+from kgzoo.data.records import EXAMPLES, permutation
 from kgzoo.data.source import Source, at_least
 from kgzoo.errors import UserError
 
@@ -29,9 +28,9 @@ def training_dataset(
     """Builds the endless data set of a run.
 
     Args:
-        source: the training split. In memory, an epoch is a uniform pseudorandom permutation;
-            streamed, see `RecordStream`. The pipeline holds a copy of the examples of its own.
-        seed: of the order; its low 32 bits count.
+        source: the training split. In memory, an epoch is a uniform permutation; streamed, see
+            `RecordStream`. The pipeline holds a copy of the examples of its own.
+        seed: of the order, any integer; its low 63 bits count.
         batch_size: of the global batch. It may exceed the number of examples: epochs follow one
             another inside a batch.
         batches_per_step: global batches in a step.
@@ -55,62 +54,52 @@ def training_dataset(
             f"batch_size={batch_size} cannot be shared by {num_replicas} replicas; make it a "
             f"multiple of {num_replicas}."
         )
-    sizes = (batches_per_step, num_replicas, batch_size // num_replicas)
+    per_step = batches_per_step * batch_size
+    first_epoch, position = divmod(start_step * per_step, source.num_examples)
+    seed = operator.index(seed) % 2**63
     build = _from_memory if source.examples is not None else _from_stream
-    dataset = build(source, seed, start_step, sizes)
+    steps = build(source, seed, first_epoch, position, per_step)
+
+    def by_replica(examples):
+        sizes = (batches_per_step, num_replicas, batch_size // num_replicas)
+        examples = tf.reshape(examples, (*sizes, *source.shape))
+        return tf.transpose(examples, [1, 0, *range(2, 3 + len(source.shape))])
+
     options = tf.data.Options()
     options.deterministic = True
     # The replicas' shares are already cut here.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return steps.map(by_replica).unbatch().prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _from_memory(
-    source: Source, seed: int, start_step: int, sizes: tuple[int, int, int]
+    source: Source, seed: int, first_epoch: int, position: int, per_step: int
 ) -> tf.data.Dataset:
-    batches, replicas, share = sizes
     # An eager tensor is captured by reference; an ndarray would become part of the graph.
     with tf.device("CPU:0"):
         examples = tf.constant(source.examples)
-    # Where a replica's examples lie in its step, replica 0 taken as the first: [batches * share].
-    batch = np.arange(batches, dtype=np.int64)[:, np.newaxis]
-    offset = (batch * (replicas * share) + np.arange(share)).reshape(-1)
 
-    def element(number):
-        step, replica = number // replicas, number % replicas
-        index = step * (batches * replicas * share) + replica * share + offset
-        epoch, position = index // source.num_examples, index % source.num_examples
-        key = tf.stack(
-            [tf.fill(tf.shape(epoch), _int64(seed)), epoch, tf.zeros_like(epoch)], axis=1
-        )
-        chosen = permuted(position, source.num_examples, key)
-        return tf.reshape(tf.gather(examples, chosen), (batches, share, *source.shape))
+    def epoch_order(epoch):
+        order = permutation(source.num_examples, _key(seed, epoch), EXAMPLES)
+        return tf.data.Dataset.from_tensor_slices(order)
 
-    numbers = tf.data.Dataset.counter(start_step * replicas)
-    return numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE)
+    order = tf.data.Dataset.counter(first_epoch).flat_map(epoch_order).skip(position)
+    return order.batch(per_step, drop_remainder=True).map(
+        lambda index: tf.gather(examples, index), num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
 def _from_stream(
-    source: Source, seed: int, start_step: int, sizes: tuple[int, int, int]
+    source: Source, seed: int, first_epoch: int, position: int, per_step: int
 ) -> tf.data.Dataset:
-    batches, replicas, share = sizes
-    per_step = batches * replicas * share
-    first_epoch, position = divmod(start_step * per_step, source.num_examples)
-
-    def epoch_records(epoch):
-        return source.stream(tf.stack([_int64(seed), epoch]))
-
-    def by_replica(examples):
-        examples = tf.reshape(examples, (batches, replicas, share, *source.shape))
-        return tf.transpose(examples, [1, 0, *range(2, 3 + len(source.shape))])
-
-    records = tf.data.Dataset.counter(first_epoch).flat_map(epoch_records)
+    epochs = tf.data.Dataset.counter(first_epoch)
+    records = epochs.flat_map(lambda epoch: source.stream(_key(seed, epoch)))
     # Skipped before decoding: a resumed run reads past its past and computes none of it.
     examples = records.skip(position).map(
         source.stream.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return examples.batch(per_step, drop_remainder=True).map(by_replica).unbatch()
+    return examples.batch(per_step, drop_remainder=True)
 
 
-def _int64(seed: int) -> tf.Tensor:
-    return tf.constant(operator.index(seed) % 2**32, tf.int64)
+def _key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int64), epoch])

@@ -10,6 +10,10 @@ from kgzoo import catalog, networks
 from kgzoo.errors import UserError
 from kgzoo.methods.base import Batch, Losses, Method
 
+# Keras finds a class in a `.keras` file only when its module was imported.
+for _target in {entry.target for entry in catalog.ROWS.values()}:
+    importlib.import_module(_target.partition(":")[0])
+
 __all__ = ["Batch", "Losses", "Method", "build", "build_optimizers", "method_class"]
 
 _POLICIES = ("float32", "mixed_bfloat16")

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shlex
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -19,7 +20,7 @@ from kgzoo.evaluation import pictures
 from kgzoo.serving import model_card, versions, warmup
 from kgzoo.serving.signatures import inference_module, signatures, trace
 
-__all__ = ["export_model", "serving_command", "signature_names"]
+__all__ = ["export_model", "sample_export", "serving_command", "signature_names"]
 
 _NUM_PICTURED_IMAGES = 64
 _NUM_PICTURED_POINTS = 1000
@@ -58,6 +59,35 @@ def export_model(
         text = model_card.render(card, name, int(final.name), model, traced, has_picture)
         (temporary / model_card.CARD_FILE).write_text(text, encoding="utf-8")
     return final
+
+
+def sample_export(
+    path: str | os.PathLike, n: int, seed: int = 0, batch_size: int = 256
+) -> np.ndarray:
+    """Returns `n` samples of an export, as `Method.sample` would draw them.
+
+    Args:
+        path: What `export_model` returned.
+        n: How many, at least 1.
+        seed: Sample i has the seed (seed, i).
+        batch_size: Samples held by the model at once; the result does not depend on it.
+
+    Returns:
+        Images [n, h, w, c] float32 in [0, 1], or vectors [n, d].
+
+    Raises:
+        UserError: There is no export, or it cannot sample.
+    """
+    if "sample" not in signature_names(path):
+        raise UserError(f"{path} has no signature named sample; give an export of this project.")
+    loaded = tf.saved_model.load(os.fspath(path))
+    index = np.arange(n, dtype=np.int32)
+    seeds = np.stack([np.full_like(index, seed), index], axis=1)
+    parts = []
+    for start in range(0, n, batch_size):
+        reply = loaded.signatures["sample"](seed=tf.constant(seeds[start : start + batch_size]))
+        parts.append(reply.get("images", reply.get("samples")).numpy())
+    return np.concatenate(parts)
 
 
 def signature_names(path: str | os.PathLike) -> list[str]:
