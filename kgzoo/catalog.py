@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 from kgzoo.errors import unknown_name
 
-__all__ = ["ROWS", "Row", "names", "row", "table"]
+__all__ = ["ROWS", "Row", "markdown", "names", "row", "table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ _ROWS = (
         paper=_GAN_PAPER,
         bibtex="goodfellow2014gan",
         section="3",
-        equation="1, non-saturating",
+        equation="1 (non-saturating form)",
         image_range=(-1.0, 1.0),
         latent_distribution="normal",
         adam_beta2=0.999,
@@ -104,7 +104,7 @@ _ROWS = (
         target=_GAN,
         objective="hinge",
         section="B.1",
-        equation="hinge",
+        equation="unnumbered (hinge loss)",
         **_REPULSIVE_TRAINING,
     ),
     Row(
@@ -163,7 +163,7 @@ _ROWS = (
         objective="scaled_mean_difference",
         kernel="linear",
         section="4",
-        equation="SWGAN",
+        equation="unnumbered (SWGAN)",
         **_SMMD_TRAINING,
     ),
     Row(
@@ -174,7 +174,7 @@ _ROWS = (
         kernel="linear",
         spectral="gain",
         section="4",
-        equation="SWGAN",
+        equation="unnumbered (SWGAN)",
         **_SMMD_TRAINING,
     ),
 )
@@ -205,4 +205,13 @@ def table() -> str:
     for entry in ROWS.values():
         lines.append(f"{entry.name:<{width}}  {entry.summary}")
         lines.append(f"{'':<{width}}  {entry.paper}, section {entry.section}, eq. {entry.equation}")
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """Returns the zoo as the table of the README."""
+    lines = ["| `--method` | what it is | source |", "|---|---|---|"]
+    for entry in ROWS.values():
+        source = f"{entry.paper}, section {entry.section}, eq. {entry.equation}"
+        lines.append(f"| `{entry.name}` | {entry.summary} | {source} (`{entry.bibtex}`) |")
     return "\n".join(lines)

@@ -70,6 +70,8 @@ class DigitsTest(tf.test.TestCase):
         model, _ = classifiers.load("digits", folders[0])
         test = data.load("digits", split="test")
         logits = model(test.examples / np.float32(255.0))[1].numpy()
+        x = model(data.load("digits").examples / np.float32(255.0))[0].numpy()
+        self.assertAllClose(np.mean(np.square(x)), 1.0, rtol=1e-3)
         right = int(np.sum(logits.argmax(1) == test.labels))
         self.assertEqual(right, facts[0]["num_held_out_right"])
         self.assertNotEmpty(lines)
@@ -113,12 +115,15 @@ class RandomConvTest(parameterized.TestCase, tf.test.TestCase):
                 total += np.where(value > 0, value, 0.2 * value)
         self.assertAllClose(black[0, :32], total / 64, rtol=1e-4, atol=1e-5)
 
-    def test_layout_is_seen(self):
-        images = np.zeros((2, 16, 16, 1), np.uint8)
-        images[0, :8, :8] = 255
-        images[1, 8:, 8:] = 255
-        x, _ = features.get("random_conv", (16, 16, 1)).extract(images)
-        self.assertGreater(np.abs(x[0] - x[1]).max(), 0.1)
+    def test_last_features_see_one_quadrant_each(self):
+        images = np.zeros((5, 32, 32, 1), np.uint8)
+        for quadrant in range(4):
+            top, left = 6 + 16 * (quadrant // 2), 6 + 16 * (quadrant % 2)
+            images[quadrant, top : top + 4, left : left + 4] = 255
+        x, _ = features.get("random_conv", (32, 32, 1)).extract(images)
+        change = np.square(x[:4, 32:] - x[4, 32:]).reshape(4, 4, 48).sum(axis=-1)
+        self.assertAllEqual(change.argmax(axis=1), np.arange(4))
+        self.assertAllGreater(np.diag(change) / (change.sum(axis=1) - np.diag(change)), 2.0)
 
     def test_wrong_shapes(self):
         for shape in ((7, 16, 1), (16, 16, 2), (16, 16), (16,)):

@@ -314,9 +314,10 @@ class ScoreCardTest(tf.test.TestCase):
     def test_floats_score_like_the_stored_images(self):
         uint8 = self.train.examples[:300]
         one = score_card.score_samples(uint8, self.reference)
-        floats = uint8 / np.float32(255.0) + np.float32(1e-4)  # less than half a level
-        two = score_card.score_samples(floats, self.reference)
-        self.assertEqual(one, two)
+        for less_than_half_a_level in (-1e-3, 1e-3):
+            floats = uint8 / np.float32(255.0) + np.float32(less_than_half_a_level)
+            two = score_card.score_samples(np.clip(floats, 0.0, 1.0), self.reference)
+            self.assertEqual(one, two)
 
     def test_collapsed_samples_and_two_samples(self):
         for samples in (np.repeat(self.test.examples[:1], 100, axis=0), self.test.examples[:2]):

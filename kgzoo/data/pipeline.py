@@ -81,10 +81,12 @@ def _from_memory(
 
     def epoch_order(epoch):
         order = permutation(source.num_examples, _key(seed, epoch), EXAMPLES)
-        return tf.data.Dataset.from_tensor_slices(order)
+        past = tf.where(epoch == first_epoch, tf.constant(position, tf.int64), 0)
+        return tf.data.Dataset.from_tensors(order[past:])
 
-    order = tf.data.Dataset.counter(first_epoch).flat_map(epoch_order).skip(position)
-    return order.batch(per_step, drop_remainder=True).map(
+    # Whole epochs are cut into steps: one index at a time would cost more than a small model's step.
+    order = tf.data.Dataset.counter(first_epoch).flat_map(epoch_order)
+    return order.rebatch(per_step, drop_remainder=True).map(
         lambda index: tf.gather(examples, index), num_parallel_calls=tf.data.AUTOTUNE
     )
 

@@ -1,7 +1,7 @@
 """Kernels as values: `k.matrix(x, y)` maps `[n, d]` and `[m, d]` to `[n, m]`.
 
-Kernels add and multiply. `get(name)` returns the one that a catalogue row names. They are registered
-with Keras, so a method that holds one survives `.keras` save and load.
+Kernels add and multiply. `get(name)` returns the one that a catalogue row names. They are
+registered with Keras, so a method that holds one survives `.keras` save and load.
 """
 
 from collections.abc import Callable
