@@ -10,7 +10,6 @@ The same command again resumes an interrupted run exactly; on a finished run it 
 
 import os
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
@@ -131,9 +130,10 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     resolved_runtime = runtime.prepare(resolved)
     arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
     source = data.load(resolved.dataset, "train", **arguments)
+    run_folder.check_resume(workdir, resolved, resolved_runtime)
     strategy = runtime.get_strategy(resolved.strategy)
     model = run_folder.build_model(resolved, source.kind, source.shape, strategy)
-    run_folder.write_or_check(workdir, resolved, source, resolved_runtime)
+    run_folder.write_config(workdir, resolved, source, resolved_runtime)
     saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
     if saved.restore(model) is not None:
         print(f"Resumed at step {int(model.step)}.", flush=True)
@@ -153,5 +153,4 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     cli.run(main)

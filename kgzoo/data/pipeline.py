@@ -84,7 +84,7 @@ def _from_memory(
         past = tf.where(epoch == first_epoch, tf.constant(position, tf.int64), 0)
         return tf.data.Dataset.from_tensors(order[past:])
 
-    # Whole epochs are cut into steps: one index at a time would cost more than a small model's step.
+    # Whole epochs are cut into steps: one index at a time would outweigh the step of a small model.
     order = tf.data.Dataset.counter(first_epoch).flat_map(epoch_order)
     return order.rebatch(per_step, drop_remainder=True).map(
         lambda index: tf.gather(examples, index), num_parallel_calls=tf.data.AUTOTUNE

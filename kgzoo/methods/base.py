@@ -6,6 +6,7 @@ the players that are updated together from one graph. For a GAN with 5 critic st
 "generator"),)`.
 """
 
+import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -96,6 +97,8 @@ class Method(keras.Model):
             aggregation="only_first_replica",
         )
         self._build_average()
+        # A tf.function set on the model itself would become part of its checkpoints.
+        self._untracked = types.SimpleNamespace()
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.built = True
 
@@ -187,6 +190,20 @@ class Method(keras.Model):
                 for name, optimizer in config["optimizers"].items()
             }
         )
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does; `x` as for `train_step`, arrays being checked first.
+
+        Raises:
+            UserError: if an array of images holds floats outside [0, 1].
+        """
+        if isinstance(x, np.ndarray) and self.kind == "image" and x.dtype != np.uint8:
+            low, high = float(np.min(x)), float(np.max(x))
+            if not (0 <= low and high <= 1):
+                raise UserError(
+                    f"x spans [{low:.4g}, {high:.4g}]; give uint8, or floats in [0, 1]."
+                )
+        return super().fit(x, *args, **kwargs)
 
     # --- Training --------------------------------------------------------------------------------
 
@@ -328,11 +345,9 @@ class Method(keras.Model):
 
         Uses the moving average of the generator in inference mode.
         """
-        count = len(self.generator.trainable_variables)
         by_id = {id(w): a for w, a in zip(self.generator.weights, self._average, strict=True)}
         trainable = [by_id[id(w)].value for w in self.generator.trainable_variables]
         others = [by_id[id(w)].value for w in self.generator.non_trainable_variables]
-        assert len(trainable) == count
         outputs, _ = self.generator.stateless_call(trainable, others, latents, training=False)
         return self.to_unit_range(outputs)
 
@@ -349,14 +364,16 @@ class Method(keras.Model):
         """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
         if n < 1 or batch_size < 1:
             raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
-        if not hasattr(self, "_sampler"):
-            self._sampler = tf.function(
+        if not hasattr(self._untracked, "sampler"):
+            self._untracked.sampler = tf.function(
                 lambda seeds: self.sample_from_seeds(seeds)[0],
                 input_signature=[tf.TensorSpec([None, 2], tf.int32)],
             )
         index = np.arange(n, dtype=np.int32)
         seeds = np.stack([np.full_like(index, seed), index], axis=1)
-        parts = [self._sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)]
+        parts = [
+            self._untracked.sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)
+        ]
         return np.concatenate([part.numpy() for part in parts])
 
     def critic_features(self, samples: tf.Tensor) -> tf.Tensor:

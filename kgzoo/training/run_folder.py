@@ -17,7 +17,15 @@ from kgzoo.evaluation import files
 from kgzoo.training.checkpoints import Checkpoints
 from kgzoo.training.runtime import check_same_runtime
 
-__all__ = ["build_model", "load_run", "locked", "read_config", "write_json", "write_or_check"]
+__all__ = [
+    "build_model",
+    "check_resume",
+    "load_run",
+    "locked",
+    "read_config",
+    "write_config",
+    "write_json",
+]
 
 _CONFIG = "config.json"
 
@@ -68,23 +76,26 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
 
 
-def write_or_check(
-    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
-) -> None:
-    """Writes config.json, or checks that the run already there is the one asked for.
+def check_resume(workdir: Path, config: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Checks that the folder is new, or that its run is the one asked for.
 
     Raises:
         UserError: naming the first field that differs, with both values.
     """
     recorded = read_config(workdir)
-    if recorded is None:
-        if any(path.name != ".lock" for path in workdir.iterdir()):
-            raise UserError(
-                f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
-            )
-    else:
+    if recorded is not None:
         check_same_runtime(recorded["runtime"], runtime)
         _check_same_config(workdir, recorded["config"], config)
+    elif any(path.name != ".lock" for path in workdir.iterdir()):
+        raise UserError(
+            f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
+        )
+
+
+def write_config(
+    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
+) -> None:
+    """Writes config.json: all fields, the data, what the machine resolved, the version."""
     content = {
         "config": dict(config),
         "data": source.describe(),
