@@ -10,6 +10,7 @@ A run knows its data set; the others need --dataset. Scores are printed, and wri
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,11 @@ def main(argv: list[str]) -> int:
 def _train_extractor(options: dict[str, Any]) -> int:
     from kgzoo.evaluation import classifiers
 
-    facts = classifiers.train_extractor(options["train_extractor"], folder=options["out"])
+    facts = classifiers.train_extractor(
+        options["train_extractor"],
+        folder=options["out"],
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     print(json.dumps(facts, indent=2))
     return 0
 

@@ -130,7 +130,7 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     resolved_runtime = runtime.prepare(resolved)
     arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
     source = data.load(resolved.dataset, "train", **arguments)
-    run_folder.check_resume(workdir, resolved, resolved_runtime)
+    run_folder.check_resume(workdir, resolved, source, resolved_runtime)
     strategy = runtime.get_strategy(resolved.strategy)
     model = run_folder.build_model(resolved, source.kind, source.shape, strategy)
     run_folder.write_config(workdir, resolved, source, resolved_runtime)

@@ -40,8 +40,8 @@ RANKS = {
     "__main__": 8,
     "": 8,  # kgzoo/__init__.py
 }
-# What the families share; base is theirs to subclass, noise is base's own.
-FAMILY_FREE = {"kgzoo.methods.base", "kgzoo.methods.noise"}
+# What the families share; base is theirs to subclass, average and noise are base's own.
+FAMILY_FREE = {"kgzoo.methods.base", "kgzoo.methods.average", "kgzoo.methods.noise"}
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}
 VERBS = ("main", "evaluate", "export", "reproduce", "report")
 LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "cli", "errors")

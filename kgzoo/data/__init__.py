@@ -1,10 +1,12 @@
 """Data: one split of one data set as a `Source`, by name.
 
 Grammar: images uint8 [n, height, width, channels]; vectors float32 [n, d]. Modules: `source` (what
-a split is), `loading` (names), `synthetic` (rings and mixtures), `images` (the embedded digits;
-cropping and resizing), `prepared` (folders prepared by TensorFlow Datasets), `folders` (folders of
-pictures), `records` (streams and permutations), `pipeline` (training batches, a pure function of
-seed and step). Importing this package loads neither TensorFlow nor scikit-learn nor TFDS.
+a split is), `loading` (sets by name), `listing` (what is on disk), `synthetic` (rings, mixtures),
+`images` (the embedded digits; cropping and resizing), `prepared` (sets that TensorFlow Datasets has
+prepared), `folders` (folders of pictures), `records` (streams and permutations), `pipeline`
+(training batches, a pure function of seed and step).
+
+Importing this package loads neither TensorFlow nor scikit-learn nor TFDS.
 """
 
 from kgzoo.data.loading import check, load, names

@@ -29,7 +29,7 @@ def load(name: str, split: str, image_size: int | None, memory_limit_bytes: int)
 
     Args:
         name: "image_folder:<directory>".
-        split: "train" or "test".
+        split: "train", "test" or "all".
         image_size: side of the images; None means 32.
         memory_limit_bytes: a split larger than this, counted as RGB, is streamed.
 
@@ -45,7 +45,7 @@ def load(name: str, split: str, image_size: int | None, memory_limit_bytes: int)
     size = image_size or _DEFAULT_SIZE
     streamed = len(paths) * size * size * 3 > memory_limit_bytes
     examples, grey = _read(paths, size, keep=not streamed)
-    if grey:
+    if grey and others:
         # Both splits must have one shape, so grey is up to the other one as well.
         _, grey = _read([os.fspath(root / path) for path in others], 1, keep=False)
     channels = 1 if grey else 3
@@ -68,6 +68,8 @@ def load(name: str, split: str, image_size: int | None, memory_limit_bytes: int)
 
 def _parts(files: Sequence[str], split: str) -> tuple[list[str], list[str]]:
     """Returns the files of `split` and those of the other one."""
+    if split == "all":
+        return list(files), []
     test = set(files[_TEST_EVERY - 1 :: _TEST_EVERY] or files[-1:])
     train = [file for file in files if file not in test]
     return (train, sorted(test)) if split == "train" else (sorted(test), train)

@@ -47,7 +47,8 @@ def load(
         name: one of `names()`, the name of an image set prepared by TensorFlow Datasets, or
             `image_folder:<directory>`.
         split: "train" or "test". STL-10 trains on its 100,000 unlabelled images; where a prepared
-            set has no test split, its validation split is the test split.
+            set has no test split, its validation split is the test split. A folder of images has
+            "all" as well.
         data_dir: where TensorFlow Datasets prepared its sets; None means $TFDS_DATA_DIR, else
             ~/tensorflow_datasets.
         image_size: side of the square images wanted; None keeps the set's own default: 16 for
@@ -61,7 +62,8 @@ def load(
     Raises:
         UserError: an argument is wrong, or the data set is missing, incomplete or damaged.
     """
-    if split not in SPLITS:
+    is_folder = name.startswith(FOLDER_PREFIX)
+    if split not in SPLITS and not (is_folder and split == "all"):
         raise UserError(f"split={split!r} is not known; choose 'train' or 'test'.")
     memory_limit_bytes = at_least("memory_limit_bytes", memory_limit_bytes, 0)
     if image_size is not None:
@@ -76,7 +78,7 @@ def load(
         from kgzoo.data import synthetic
 
         return synthetic.load(name, split)
-    if name.startswith(FOLDER_PREFIX):
+    if is_folder:
         from kgzoo.data import folders
 
         return folders.load(name, split, image_size, memory_limit_bytes)

@@ -1,10 +1,10 @@
 """Evaluation: features of samples, scores on features, score cards and pictures.
 
 Grammar: n, m examples; d features; images [n, height, width, channels], uint8 or float in [0, 1];
-vector data [n, d]. Modules: `features` (extractors by name), `classifiers` (the project's own, whose
-features and logits an extractor uses), `random_conv` (fixed random features), `scores` (numbers
-from features), `score_card` (what goes into scores.json), `pictures` (grids and scatter plots),
-`tfgan` (the one place that knows how TF-GAN is imported), `files` (files that are whole or absent).
+vector data [n, d]. Modules: `features` (extractors by name), `classifiers` (the project's own,
+whose features and logits an extractor uses), `random_conv` (fixed random features), `scores`
+(numbers from features), `score_card` (what goes into scores.json), `pictures` (grids and scatter
+plots), `tfgan` (the one place that knows how TF-GAN is imported), `files` (whole or absent).
 """
 
 __all__ = [

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kgzoo import layers
 from kgzoo.errors import UserError
+from kgzoo.methods.average import MovingAverage
 from kgzoo.methods.noise import Noise, latents_from_seeds, replica_count
 
 __all__ = ["Batch", "Losses", "Method"]
@@ -96,7 +97,7 @@ class Method(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self._build_average()
+        self.average = MovingAverage(generator, batch_size, self.ema_half_life_images)
         # A tf.function set on the model itself would become part of its checkpoints.
         self._untracked = types.SimpleNamespace()
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
@@ -222,7 +223,7 @@ class Method(keras.Model):
         ):
             noise = Noise(self.seed, tf.convert_to_tensor(self.step), update)
             logs.update(self._update(Batch(self.to_model_range(real), noise), players))
-        self._update_average()
+        self.average.update(self.generator, tf.convert_to_tensor(self.step))
         self.step.assign_add(1)
         return logs
 
@@ -285,42 +286,6 @@ class Method(keras.Model):
             return values
         return context.all_gather(values, axis=0)
 
-    # --- Moving average --------------------------------------------------------------------------
-
-    def _build_average(self) -> None:
-        self._average = [
-            self.add_weight(
-                name=f"average_{index}",
-                shape=weight.shape,
-                dtype=weight.dtype,
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                aggregation="only_first_replica",
-            )
-            for index, weight in enumerate(self.generator.weights)
-        ]
-        self.reset_average()
-
-    def reset_average(self) -> None:
-        """Sets the moving average to the generator's present weights."""
-        for average, weight in zip(self._average, self.generator.weights, strict=True):
-            average.assign(weight.value)
-
-    def _update_average(self) -> None:
-        # The average covers moving statistics too. It starts fast: its memory never exceeds a tenth
-        # of the steps behind it, so that the initial weights leave no trace.
-        momentum = 0.0
-        if self.ema_half_life_images:
-            step = tf.cast(tf.convert_to_tensor(self.step), tf.float32)
-            momentum = 0.5 ** (self.batch_size / self.ema_half_life_images)
-            momentum = tf.minimum(momentum, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self._average, self.generator.weights, strict=True):
-            value = tf.convert_to_tensor(weight.value)
-            if value.dtype.is_floating and self.ema_half_life_images:
-                value = value + momentum * (tf.convert_to_tensor(average.value) - value)
-            average.assign(value)
-
     # --- Sampling --------------------------------------------------------------------------------
 
     def to_model_range(self, examples: tf.Tensor) -> tf.Tensor:
@@ -345,11 +310,7 @@ class Method(keras.Model):
 
         Uses the moving average of the generator in inference mode.
         """
-        by_id = {id(w): a for w, a in zip(self.generator.weights, self._average, strict=True)}
-        trainable = [by_id[id(w)].value for w in self.generator.trainable_variables]
-        others = [by_id[id(w)].value for w in self.generator.non_trainable_variables]
-        outputs, _ = self.generator.stateless_call(trainable, others, latents, training=False)
-        return self.to_unit_range(outputs)
+        return self.to_unit_range(self.average.run(self.generator, latents))
 
     def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Same as `decode`."""

@@ -125,5 +125,11 @@ class Checkpoints:
 
 
 def _trackable(model: Method) -> tf.train.Checkpoint:
-    optimizers = {f"{name}_optimizer": item for name, item in model.optimizers.items()}
-    return tf.train.Checkpoint(model=model, **optimizers)
+    # Every variable by its position. Tracking the model object would leave out lists of variables
+    # (the moving average) without a word, and layer names depend on what else the process built.
+    optimizers = {
+        name: [variable.value for variable in optimizer.variables]
+        for name, optimizer in model.optimizers.items()
+    }
+    weights = [variable.value for variable in model.weights]
+    return tf.train.Checkpoint(weights=weights, optimizers=optimizers)

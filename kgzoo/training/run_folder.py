@@ -76,7 +76,9 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
 
 
-def check_resume(workdir: Path, config: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+def check_resume(
+    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
+) -> None:
     """Checks that the folder is new, or that its run is the one asked for.
 
     Raises:
@@ -86,6 +88,7 @@ def check_resume(workdir: Path, config: Mapping[str, Any], runtime: Mapping[str,
     if recorded is not None:
         check_same_runtime(recorded["runtime"], runtime)
         _check_same_config(workdir, recorded["config"], config)
+        _check_same_data(workdir, recorded["data"], source)
     elif any(path.name != ".lock" for path in workdir.iterdir()):
         raise UserError(
             f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
@@ -115,6 +118,16 @@ def _check_same_config(workdir: Path, old: Mapping[str, Any], new: Mapping[str, 
             raise UserError(
                 f"{workdir} holds a run with {field}={old[field]}, asked for is {new[field]}; "
                 "restore the field or choose a new --workdir."
+            )
+
+
+def _check_same_data(workdir: Path, old: Mapping[str, Any], source: data.Source) -> None:
+    new = json.loads(json.dumps(source.describe()))
+    for fact in {**old, **new}:
+        if old.get(fact) != new.get(fact):
+            raise UserError(
+                f"{workdir} was trained on {source.name} with {fact}={old.get(fact)}, now it is "
+                f"{new.get(fact)}; restore the data or choose a new --workdir."
             )
 
 

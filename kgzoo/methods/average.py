@@ -1,0 +1,62 @@
+"""The moving average of a generator's weights, moving statistics included."""
+
+import keras
+import tensorflow as tf
+
+__all__ = ["MovingAverage"]
+
+
+class MovingAverage(keras.layers.Layer):
+    """Holds a second set of a network's weights and runs the network with them.
+
+    The network itself is an argument of every method and not a part of this layer.
+
+    Args:
+        network: the network to follow; its weights are copied.
+        batch_size: real examples per update, over all replicas.
+        half_life_images: real examples after which a weight counts half; 0 follows at once.
+    """
+
+    def __init__(self, network: keras.Model, batch_size: int, half_life_images: float, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.momentum = 0.5 ** (batch_size / half_life_images) if half_life_images else 0.0
+        self.values = [
+            self.add_weight(
+                name=f"value_{index}",
+                shape=weight.shape,
+                dtype=weight.dtype,
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+            )
+            for index, weight in enumerate(network.weights)
+        ]
+        self.built = True
+        self.reset(network)
+
+    def reset(self, network: keras.Model) -> None:
+        """Sets the average to the network's present weights."""
+        for value, weight in zip(self.values, network.weights, strict=True):
+            value.assign(weight.value)
+
+    def update(self, network: keras.Model, step: tf.Tensor) -> None:
+        """Moves the average towards the network's weights; `step` counts from 0.
+
+        It starts fast: its memory never exceeds a tenth of the steps behind it, so that the initial
+        weights leave no trace.
+        """
+        step = tf.cast(step, tf.float32)
+        momentum = tf.minimum(self.momentum, (1.0 + step) / (10.0 + step))
+        for value, weight in zip(self.values, network.weights, strict=True):
+            new = tf.convert_to_tensor(weight.value)
+            if new.dtype.is_floating and self.momentum:
+                new = new + momentum * (tf.convert_to_tensor(value.value) - new)
+            value.assign(new)
+
+    def run(self, network: keras.Model, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns the network's outputs under the averaged weights, in inference mode."""
+        by_id = {id(w): v.value for w, v in zip(network.weights, self.values, strict=True)}
+        trainable = [by_id[id(weight)] for weight in network.trainable_variables]
+        others = [by_id[id(weight)] for weight in network.non_trainable_variables]
+        return network.stateless_call(trainable, others, inputs, training=False)[0]

@@ -1,0 +1,332 @@
+"""The contract of every method: what each catalogue name must do, on a small model of its own.
+
+`contract_test.py` makes two test classes for every name from the mixins below, so that a new row is
+tested without being asked. `Quick` runs for all names. `Full` costs half a minute a name: it runs
+for two names a day, in turn, and for the rest under `-m slow`. To choose the names yourself:
+
+  KGZOO_CONTRACT_NAMES=smmd,hinge python -m pytest tests/contract_test.py      (or =all)
+"""
+
+import copy
+import datetime
+import functools
+import json
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgzoo import catalog, config, data, methods, serving
+from kgzoo.data.pipeline import training_dataset
+from kgzoo.errors import UserError
+from kgzoo.methods import Method
+from kgzoo.training.checkpoints import Checkpoints
+
+__all__ = [
+    "BATCH_SIZE",
+    "Full",
+    "Quick",
+    "batches",
+    "compiled",
+    "day_of_year",
+    "model",
+    "names_in_full",
+    "source",
+    "state",
+    "tiny_config",
+    "wake",
+]
+
+BATCH_SIZE = 8
+_IMAGE_SIZE = 8
+# So few that three steps run into the second epoch.
+_NUM_EXAMPLES = 40
+_NAMES_A_DAY = 2
+_MOST_CRITIC_STEPS = 2
+_TINY = {
+    "generator_width": 4,
+    "critic_width": 4,
+    "latent_dim": 4,
+    "batch_size": BATCH_SIZE,
+    "ema_half_life_images": 20.0,
+    "seed": 5,
+}
+_REMEDY = r"choose|give|set |use |did you mean"
+
+
+def day_of_year() -> int:
+    """Returns today's number in the year, the same for all who run tests now."""
+    return datetime.datetime.now(datetime.UTC).timetuple().tm_yday
+
+
+def names_in_full() -> list[str]:
+    """Returns the names whose whole contract is tested today, or those that the user asks for."""
+    asked = os.environ.get("KGZOO_CONTRACT_NAMES")
+    names = catalog.names()
+    if asked:
+        return names if asked == "all" else [catalog.row(name).name for name in asked.split(",")]
+    first = _NAMES_A_DAY * day_of_year()
+    return [names[(first + i) % len(names)] for i in range(_NAMES_A_DAY)]
+
+
+def tiny_config(name: str, **overrides):
+    """Returns the config of a catalogue name on its `contract_data`, with narrow networks."""
+    row = catalog.row(name)
+    few = {"critic_steps": min(_MOST_CRITIC_STEPS, row.critic_steps)}
+    return config.compose(name, row.contract_data, overrides={**_TINY, **few, **overrides})
+
+
+@functools.cache
+def _source(name: str) -> data.Source:
+    size = _IMAGE_SIZE if name == "digits" else None
+    whole = data.load(name, image_size=size)
+    examples = whole.examples[:_NUM_EXAMPLES]
+    return data.Source(name, whole.kind, whole.shape, len(examples), examples)
+
+
+def source(name: str) -> data.Source:
+    """Returns the first examples of a catalogue name's `contract_data`, images at 8 x 8."""
+    return _source(catalog.row(name).contract_data)
+
+
+def wake(method: Method) -> None:
+    """Gives every kernel the size at which losses and gradients are of order one.
+
+    The networks start small (deviation 0.02) for real widths: four filters wide, they put the
+    critic's gradients below float32's resolution, and every test would pass on zeros.
+    """
+    random = np.random.RandomState(0)
+    for variable in method.trainable_variables:
+        shape = tuple(variable.shape)
+        if len(shape) > 1:
+            deviation = np.sqrt(2.0 / np.prod(shape[:-1]))
+            variable.assign(deviation * random.standard_normal(shape))
+    method.average.reset(method.generator)
+
+
+def model(name: str, **overrides) -> Method:
+    """Returns the small model of a catalogue name, always the same one, not compiled."""
+    keras.utils.set_random_seed(0)
+    examples = source(name)
+    method = methods.build(tiny_config(name, **overrides), examples.kind, examples.shape)
+    wake(method)
+    return method
+
+
+def compiled(name: str, optimizers=None, **overrides) -> Method:
+    """Returns `model`, compiled with `optimizers(players)` or the row's own."""
+    method = model(name, **overrides)
+    make = optimizers or functools.partial(
+        methods.build_optimizers, tiny_config(name, **overrides)
+    )
+    method.compile(make(method.players))
+    return method
+
+
+def batches(name: str, method: Method, start_step: int = 0, **arguments) -> tf.data.Dataset:
+    """Returns the training data of a model, one element a step and replica."""
+    return training_dataset(
+        source(name),
+        seed=3,
+        batch_size=BATCH_SIZE,
+        batches_per_step=len(method.schedule),
+        start_step=start_step,
+        **arguments,
+    )
+
+
+def state(method: Method) -> dict[str, np.ndarray]:
+    """Returns all that a step changes: weights, averages, statistics, slots and counters."""
+    found = {f"weights/{i}/{w.path}": w for i, w in enumerate(method.weights)}
+    for player, optimizer in method.optimizers.items():
+        found |= {f"{player}/{i}/{v.path}": v for i, v in enumerate(optimizer.variables)}
+    return {key: np.asarray(keras.ops.convert_to_numpy(value)) for key, value in found.items()}
+
+
+def _gradient_descent(players):
+    return {player: keras.optimizers.SGD(0.01) for player in players}
+
+
+class _Contract:
+    """What the two mixins share; a subclass sets `name` and derives from `tf.test.TestCase`."""
+
+    name = ""
+
+    def assert_same_state(self, one: Method, other: Method, **tolerance) -> None:
+        """Compares two models of one name, bit for bit unless tolerances are given."""
+        ours, theirs = state(one), state(other)
+        # The number of a model in its process is part of a path.
+        self.assertLen(theirs, len(ours))
+        for (key, mine), yours in zip(ours.items(), theirs.values(), strict=True):
+            if tolerance:
+                self.assertAllClose(mine, yours, msg=key, **tolerance)
+            else:
+                np.testing.assert_array_equal(mine, yours, err_msg=f"{self.name}: {key}")
+
+    def assert_finite_losses(self, method: Method, logs: dict) -> None:
+        """Every player has a finite loss in the logs, and whatever else is there is finite."""
+        for player in method.players:
+            self.assertIn(f"{player}_loss", logs)
+        for key, value in logs.items():
+            self.assertTrue(np.isfinite(float(value)), f"{self.name}: {key} is {float(value)}")
+
+
+class Quick(_Contract):
+    """Config round trip, one eager step, refusals: a second or two a name."""
+
+    def test_config_round_trip(self):
+        method = model(self.name)
+        stored = json.dumps(method.get_config())
+        for field in ("critic_steps", "batch_size", "seed", *type(method).config_fields):
+            self.assertIn(field, json.loads(stored))
+        again = type(method).from_config(json.loads(stored))
+        # Not assertEqual, which prints both networks.
+        self.assertTrue(json.dumps(again.get_config()) == stored, f"{self.name}: another config")
+        self.assertEqual(list(again.players), list(method.players))
+        self.assertEqual(again.schedule, method.schedule)
+        self.assertLen(again.weights, len(method.weights))
+        again.set_weights(method.get_weights())
+        latents = tf.random.stateless_uniform([3, method.latent_dim], [1, 2])
+        self.assertAllEqual(again.decode(latents), method.decode(latents))
+
+    def test_a_config_can_be_used_twice(self):
+        method = model(self.name)
+        stored = method.get_config()
+        before = json.dumps(stored)
+        type(method).from_config(stored)
+        self.assertTrue(json.dumps(stored) == before, f"{self.name}: from_config changed its input")
+
+    def test_one_eager_step(self):
+        method = compiled(self.name)
+        before = {player: [v.numpy() for v in vs] for player, vs in method.players.items()}
+        average = [w.numpy() for w in method.average.weights]
+        logs = method.train_step(next(iter(batches(self.name, method))))
+        self.assertEqual(int(method.step), 1)
+        self.assert_finite_losses(method, logs)
+        for player, variables in method.players.items():
+            # A bias before a normalisation or under a stationary kernel has no gradient.
+            moved = {
+                v.path: np.any(v.numpy() != old)
+                for v, old in zip(variables, before[player], strict=True)
+                if len(v.shape) > 1
+            }
+            self.assertNotEmpty(moved, player)
+            self.assertTrue(all(moved.values()), f"{self.name}: {player} stood still: {moved}")
+            updates = sum(player in entry for entry in method.schedule)
+            self.assertEqual(int(method.optimizers[player].iterations), updates)
+        after = [w.numpy() for w in method.average.weights]
+        self.assertTrue(any(np.any(a != b) for a, b in zip(average, after, strict=True)))
+
+    def test_refuses_wrong_arguments(self):
+        method = model(self.name)
+        good = method.get_config()
+        wrong = {"critic_steps": 0, "batch_size": 0, "mmd_scope": "local", "image_range": (0.0, 9.0)}
+        wrong |= {"latent_distribution": "cauchy", "kind": "sound", "ema_half_life_images": -1.0}
+        for field in type(method).config_fields:
+            value = good[field]
+            if isinstance(value, bool) or value is None:
+                continue
+            wrong[field] = float("nan") if isinstance(value, (int, float)) else "nonsense"
+        for field, value in wrong.items():
+            with self.subTest(field), self.assertRaises(UserError) as caught:
+                type(method).from_config({**copy.deepcopy(good), field: value})
+            message = str(caught.exception)
+            self.assertIn(field, message)
+            self.assertIn(str(value), message)
+            self.assertRegex(message, _REMEDY)
+            self.assertNotIn("\n", message)
+
+
+class Full(_Contract):
+    """Graph and eager agree, bfloat16 trains, files and checkpoints hold everything."""
+
+    def test_graph_steps_equal_eager_steps(self):
+        one, other = (compiled(self.name, _gradient_descent) for _ in range(2))
+        graph = tf.function(other.train_step)
+        # Several steps: what was frozen when the graph was traced shows in the second.
+        for batch in batches(self.name, one).take(3):
+            expected, logs = one.train_step(batch), graph(batch)
+            self.assert_finite_losses(other, logs)
+            self.assertAllClose(expected, logs, rtol=1e-3, atol=1e-5)
+        self.assert_same_state(one, other, rtol=1e-3, atol=1e-5)
+
+    def test_mixed_bfloat16_step(self):
+        method = compiled(self.name, precision="mixed_bfloat16")
+        computed = {layer.compute_dtype for layer in method.generator.layers}
+        self.assertIn("bfloat16", computed)
+        for weight in method.weights:
+            self.assertIn(weight.dtype, ("float32", "int64"), weight.path)
+        step = tf.function(method.train_step)
+        for batch in batches(self.name, method).take(2):
+            logs = step(batch)
+            self.assert_finite_losses(method, logs)
+            for key, value in logs.items():
+                self.assertEqual(value.dtype, tf.float32, key)
+        for key, value in state(method).items():
+            self.assertTrue(np.all(np.isfinite(value)), key)
+        self.assertEqual(method.decode(tf.zeros([1, method.latent_dim])).dtype, tf.float32)
+
+    def test_a_keras_file_goes_on_training(self):
+        method = compiled(self.name, clip_gradient_norm=0.5)
+        for batch in batches(self.name, method).take(2):
+            method.train_step(batch)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "model.keras"
+            method.save(path)
+            loaded = keras.saving.load_model(path)
+        self.assertIs(type(loaded), type(method))
+        self.assertTrue(loaded.compiled)
+        self.assert_same_state(method, loaded)
+        for player, optimizer in method.optimizers.items():
+            self.assertEqual(optimizer.get_config(), loaded.optimizers[player].get_config())
+        # One batch an epoch: one step each.
+        examples = source(self.name).examples[:BATCH_SIZE]
+        for each in (method, loaded):
+            each.fit(examples, batch_size=BATCH_SIZE, shuffle=False, verbose=0)
+            self.assertEqual(int(each.step), 3)
+        self.assert_same_state(method, loaded)
+
+    def test_resumes_bit_for_bit(self):
+        # Eagerly: what is at stake is that nothing is left out of a checkpoint or the data order.
+        whole = compiled(self.name)
+        with tempfile.TemporaryDirectory() as folder:
+            for batch in batches(self.name, whole).take(4):
+                if int(whole.step) == 2:
+                    Checkpoints(pathlib.Path(folder)).save(whole, {})
+                whole.train_step(batch)
+            resumed = methods.build(
+                tiny_config(self.name, seed=5), source(self.name).kind, source(self.name).shape
+            )
+            resumed.compile(methods.build_optimizers(tiny_config(self.name), resumed.players))
+            self.assertIsNotNone(Checkpoints(pathlib.Path(folder)).restore(resumed))
+        self.assertEqual(int(resumed.step), 2)
+        for batch in batches(self.name, resumed, start_step=2).take(2):
+            resumed.train_step(batch)
+        self.assert_same_state(whole, resumed)
+
+    def test_the_export_equals_python(self):
+        method = compiled(self.name)
+        # So that average and generator differ.
+        method.train_step(next(iter(batches(self.name, method))))
+        row = catalog.row(self.name)
+        card = serving.ModelCard(row.name, row.paper, source(self.name).describe(), steps=1, seed=5)
+        with tempfile.TemporaryDirectory() as folder:
+            loaded = tf.saved_model.load(
+                str(serving.export_model(method, folder, self.name, card))
+            ).signatures
+        output = "images" if method.kind == "image" else "samples"
+        for n in (1, 2, 7):
+            seed = tf.random.stateless_uniform([n, 2], [n, 1], -9, 9, tf.int32)
+            samples, latents = method.sample_from_seeds(seed)
+            answer = loaded["sample"](seed=seed)
+            self.assertAllClose(answer[output], samples, rtol=0, atol=1e-5)
+            self.assertAllEqual(answer["latents"], latents)
+            answer = loaded["serving_default"](latents=latents)
+            self.assertAllClose(answer[output], samples, rtol=0, atol=1e-5)
+            if method.has_critic:
+                expected = method.critic_features(samples)
+                answer = loaded["critic_features"](**{output: samples})
+                self.assertAllClose(answer["features"], expected, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,239 @@
+"""Networks against Table S1 of the repulsive MMD-GAN paper, and what every network promises."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from kgzoo import layers, networks
+from kgzoo.errors import UserError
+from kgzoo.networks import blocks
+
+# Table S1(b) at its width: kernel size, stride, filters; LReLU after each.
+_CRITIC = (
+    (3, 1, 64),
+    (4, 2, 128),
+    (3, 1, 128),
+    (4, 2, 256),
+    (3, 1, 256),
+    (4, 2, 512),
+    (3, 1, 512),
+)
+_SHAPES = {"sndcgan": (16, 8, 3), "dcgan_small": (8, 12, 1), "mlp": (2,)}
+_each_network = parameterized.parameters(*_SHAPES)
+
+
+def _generator(name, shape, width=2, activation="sigmoid", dtype="float32", latent_dim=5):
+    return networks.get(name).generator(
+        latent_dim=latent_dim,
+        sample_shape=shape,
+        width=width,
+        output_activation=activation,
+        dtype=dtype,
+    )
+
+
+def _critic(name, shape, width=2, output_dim=3, spectral="none", constant=1.0, dtype="float32"):
+    return networks.get(name).critic(
+        sample_shape=shape,
+        output_dim=output_dim,
+        width=width,
+        spectral=spectral,
+        spectral_constant=constant,
+        dtype=dtype,
+    )
+
+
+def _kinds(model):
+    return [type(layer).__name__ for layer in model.layers]
+
+
+class TableS1Test(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.parameters(32, 48)
+    def test_generator(self, size):
+        model = _generator("sndcgan", (size, size, 3), 64, "tanh", latent_dim=128)
+        side = {32: 4, 48: 6}[size]
+        dense = (128 + 1) * side * side * 512
+        deconvolutions = 4 * 4 * (512 * 256 + 256 * 128 + 128 * 64)
+        channels = 256 + 128 + 64  # Batch normalisation: gamma and beta, mean and variance.
+        last = 3 * 3 * 64 * 3 + 3
+        self.assertEqual(model.count_params(), dense + deconvolutions + 4 * channels + last)
+        trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+        self.assertEqual(trainable, dense + deconvolutions + 2 * channels + last)
+        self.assertEqual(model.input_shape, (None, 128))
+        self.assertEqual(model.output_shape, (None, size, size, 3))
+        up = ["Conv2DTranspose", "BatchNormalization", "ReLU"]
+        start, end = ["InputLayer", "Dense", "Reshape"], ["Conv2D", "Activation"]
+        self.assertEqual(_kinds(model), start + 3 * up + end)
+        found = [l_ for l_ in model.layers if isinstance(l_, keras.layers.Conv2DTranspose)]
+        sizes = [layer.output.shape[1:] for layer in found]
+        self.assertEqual(
+            sizes, [(2 * side,) * 2 + (256,), (4 * side,) * 2 + (128,), (8 * side,) * 2 + (64,)]
+        )
+        for layer in found:
+            self.assertEqual((layer.kernel_size, layer.strides), ((4, 4), (2, 2)))
+        self.assertEqual(model.layers[1].activation, keras.activations.linear)
+        self.assertEqual(model.layers[-1].activation, keras.activations.tanh)
+
+    @parameterized.product(size=(32, 48), outputs=(1, 16))
+    def test_critic(self, size, outputs):
+        model = _critic("sndcgan", (size, size, 3), 64, outputs)
+        side = {32: 4, 48: 6}[size]
+        parameters, channels = 0, 3
+        for kernel, _, filters in _CRITIC:
+            parameters += kernel * kernel * channels * filters + filters
+            channels = filters
+        parameters += side * side * 512 * outputs + outputs
+        self.assertEqual(model.count_params(), parameters)
+        self.assertEqual(model.output_shape, (None, outputs))
+        self.assertEqual(
+            _kinds(model), ["InputLayer"] + 7 * ["Conv2D", "LeakyReLU"] + ["Flatten", "Dense"]
+        )
+        for layer, (kernel, stride, filters) in zip(model.layers[1:-2:2], _CRITIC, strict=True):
+            self.assertEqual(layer.kernel_size, (kernel, kernel))
+            self.assertEqual((layer.strides, layer.filters), ((stride, stride), filters))
+            self.assertTrue(layer.use_bias)
+        for layer in model.layers[2:-2:2]:
+            self.assertAlmostEqual(layer.negative_slope, 0.1)
+        self.assertEqual(model.layers[-1].activation, keras.activations.linear)
+        self.assertEqual(model.layers[-2].output.shape, (None, side * side * 512))
+
+    def test_the_printed_totals(self):
+        # The same sums once more as plain numbers: 32 x 32 x 3, one output.
+        self.assertEqual(_critic("sndcgan", (32, 32, 3), 64, 1).count_params(), 5_860_865)
+        generator = _generator("sndcgan", (32, 32, 3), 64, "tanh", latent_dim=128)
+        self.assertEqual(generator.count_params(), 3_812_803)
+
+
+class OutputTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.product(
+        name=tuple(_SHAPES),
+        activation=(("sigmoid", 0.0, 1.0), ("tanh", -1.0, 1.0), ("linear", None, None)),
+    )
+    def test_shape_and_range(self, name, activation):
+        activation, low, high = activation
+        model, shape = _generator(name, _SHAPES[name], 4, activation), _SHAPES[name]
+        for index, weight in enumerate(model.trainable_weights):
+            weight.assign(tf.random.stateless_normal(weight.shape, [1, index]))
+        images = model(200.0 * tf.random.stateless_normal([64, 5], [3, 4])).numpy()
+        self.assertEqual((images.shape, images.dtype), ((64, *shape), np.float32))
+        if low is None:
+            self.assertGreater(np.abs(images).max(), 2.0)
+        else:
+            # Saturated latents reach both ends and never pass them.
+            self.assertAllInRange(images, low, high)
+            self.assertAllClose((images.min(), images.max()), (low, high), atol=0.05)
+
+    @_each_network
+    def test_mixed_bfloat16(self, name):
+        generator = _generator(name, _SHAPES[name], dtype="mixed_bfloat16")
+        samples = generator(tf.random.stateless_normal([3, 5], [1, 2]), training=True)
+        self.assertEqual(samples.dtype, tf.float32)
+        for spectral in ("none", "pico"):
+            critic = _critic(name, _SHAPES[name], spectral=spectral, dtype="mixed_bfloat16")
+            self.assertEqual(critic(samples, training=True).dtype, tf.float32)
+            dtypes = {w.dtype for w in critic.weights + generator.weights}
+            self.assertEqual(dtypes, {"float32"})
+            # All but the last layer do compute in bfloat16.
+            *inner, last = [layer for layer in critic.layers if layer.weights]
+            self.assertEqual({layer.compute_dtype for layer in inner}, {"bfloat16"})
+            self.assertEqual(last.compute_dtype, "float32")
+
+    @parameterized.parameters(
+        ("sndcgan", (8, 8, 1)),
+        ("sndcgan", (24, 16, 3)),
+        ("dcgan_small", (4, 4, 1)),
+        ("dcgan_small", (28, 28, 1)),
+        ("dcgan_small", (12, 8, 3)),
+        ("mlp", (2,)),
+        ("mlp", (5, 3, 1)),
+    )
+    def test_shapes(self, name, shape):
+        samples = _generator(name, shape)(np.zeros((2, 5), np.float32))
+        self.assertEqual(samples.shape, (2, *shape))
+        self.assertEqual(_critic(name, shape)(samples).shape, (2, 3))
+
+    def test_small_dcgan(self):
+        # Latents to 4 x base, two 4x4 deconvolutions of stride 2, a 3x3 convolution to the image.
+        generator, critic = _generator("dcgan_small", (8, 12, 1)), _critic("dcgan_small", (8, 12, 1))
+        dense = (5 + 1) * 2 * 3 * 8
+        deconvolutions = 4 * 4 * (8 * 4 + 4 * 2)
+        normalisations = 4 * (8 + 4 + 2)
+        last = 3 * 3 * 2 * 1 + 1
+        self.assertEqual(generator.count_params(), dense + deconvolutions + normalisations + last)
+        convolutions = (9 * 1 * 2 + 2) + (16 * 2 * 4 + 4) + (16 * 4 * 8 + 8)
+        self.assertEqual(critic.count_params(), convolutions + (2 * 3 * 8 + 1) * 3)
+
+    def test_mlp(self):
+        generator, critic = _generator("mlp", (2,), width=7), _critic("mlp", (2,), width=7)
+        hidden = 2 * (7 * 7 + 7)
+        self.assertEqual(generator.count_params(), (5 * 7 + 7) + hidden + (7 * 2 + 2))
+        self.assertEqual(critic.count_params(), (2 * 7 + 7) + hidden + (7 * 3 + 3))
+
+    @_each_network
+    def test_examples_do_not_mix_in_the_critic(self, name):
+        # The scaled losses take one gradient per example from the gradient of a sum over examples.
+        critic = _critic(name, _SHAPES[name], spectral="pim")
+        layers.power_iterate(critic, 5)
+        samples = tf.random.stateless_uniform([4, *_SHAPES[name]], [1, 2])
+        whole = critic(samples, training=True)
+        parts = [critic(samples[i : i + 1], training=True) for i in range(4)]
+        self.assertAllClose(whole, tf.concat(parts, axis=0), atol=1e-6)
+
+
+class SpectralOptionTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.product(name=tuple(_SHAPES), spectral=blocks.SPECTRAL)
+    def test_every_critic_layer_is_of_the_type(self, name, spectral):
+        critic = _critic(name, _SHAPES[name], spectral=spectral, constant=1.25)
+        weighted = [layer for layer in critic.layers if layer.weights]
+        self.assertLen(weighted, {"sndcgan": 8, "dcgan_small": 4, "mlp": 4}[name])
+        if spectral == "none":
+            self.assertEqual(layers.spectral_layers(critic), [])
+            kinds = {type(layer) for layer in weighted}
+            self.assertLessEqual(kinds, {keras.layers.Dense, keras.layers.Conv2D})
+            return
+        self.assertEqual(layers.spectral_layers(critic), weighted)
+        norm = {"pim": "matrix", "pico": "operator", "gain": "matrix"}[spectral]
+        for layer in weighted:
+            self.assertEqual((layer.norm, layer.constant), (norm, 1.25))
+            self.assertEqual(layer.gain is not None, spectral == "gain")
+            self.assertFalse(layer.update_on_call)
+        before = [layer.spectral_u.numpy() for layer in weighted]
+        critic(np.ones((2, *_SHAPES[name]), np.float32), training=True)
+        for layer, u in zip(weighted, before, strict=True):
+            self.assertAllEqual(layer.spectral_u, u)
+
+    @_each_network
+    def test_the_generator_is_never_normalised(self, name):
+        self.assertEqual(layers.spectral_layers(_generator(name, _SHAPES[name])), [])
+
+    def test_options_differ_in_state_only(self):
+        counts = {}
+        for spectral in blocks.SPECTRAL:
+            critic = _critic("dcgan_small", (8, 8, 1), spectral=spectral)
+            counts[spectral] = sum(int(np.prod(w.shape)) for w in critic.trainable_weights)
+        self.assertEqual(counts["pim"], counts["none"])
+        self.assertEqual(counts["pico"], counts["none"])
+        self.assertEqual(counts["gain"], counts["none"] + 4)
+
+
+class WrongArgumentTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.parameters(
+        ("sndcgan", (36, 32, 3)),
+        ("sndcgan", (32, 36, 3)),
+        ("sndcgan", (2,)),
+        ("dcgan_small", (10, 8, 1)),
+        ("dcgan_small", (8, 10, 1)),
+        ("dcgan_small", (8, 8)),
+    )
+    def test_wrong_sizes(self, name, shape):
+        for build in (_generator, _critic):
+            with self.assertRaisesRegex(UserError, f"network='{name}'.*--config.image_size"):
+                build(name, shape)
+
+    def test_unknown_names(self):
+        with self.assertRaisesRegex(UserError, "network='sndcgn' .*did you mean 'sndcgan'"):
+            networks.get("sndcgn")
+        with self.assertRaisesRegex(UserError, "spectral='pic' .*did you mean 'pico'"):
+            _critic("mlp", (2,), spectral="pic")
+        self.assertCountEqual(networks.names(), _SHAPES)
