@@ -57,7 +57,9 @@ class AdversarialTest(parameterized.TestCase, tf.test.TestCase):
             for dtype, tolerance in ((tf.float64, 1e-12), (tf.float32, 1e-6)):
                 value = critic(tf.cast(real, dtype), tf.cast(fake, dtype))
                 self.assertEqual((value.dtype, value.shape), (dtype, ()))
-                self.assertAllClose(value, critic_oracle(real, fake), rtol=tolerance, atol=tolerance)
+                self.assertAllClose(
+                    value, critic_oracle(real, fake), rtol=tolerance, atol=tolerance
+                )
                 value = generator(tf.cast(fake, dtype))
                 self.assertEqual((value.dtype, value.shape), (dtype, ()))
                 self.assertAllClose(value, generator_oracle(fake), rtol=tolerance, atol=tolerance)
@@ -118,5 +120,7 @@ class AdversarialTest(parameterized.TestCase, tf.test.TestCase):
     def test_any_scores(self, real, fake):
         real, fake = np.array(real), np.array(fake)
         for name, (critic, generator) in adversarial.LOSSES.items():
-            self.assertAllClose(critic(real, fake), ORACLES[name][0](real, fake), rtol=1e-9, atol=1e-12)
+            self.assertAllClose(
+                critic(real, fake), ORACLES[name][0](real, fake), rtol=1e-9, atol=1e-12
+            )
             self.assertAllClose(generator(fake), ORACLES[name][1](fake), rtol=1e-9, atol=1e-12)

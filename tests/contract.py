@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgzoo import catalog, config, data, methods, serving
+from kgzoo import catalog, config, data, layers, methods, serving
 from kgzoo.data.pipeline import training_dataset
 from kgzoo.errors import UserError
 from kgzoo.methods import Method
@@ -29,6 +29,7 @@ __all__ = [
     "BATCH_SIZE",
     "Full",
     "Quick",
+    "TOY",
     "batches",
     "compiled",
     "day_of_year",
@@ -53,6 +54,18 @@ _TINY = {
     "batch_size": BATCH_SIZE,
     "ema_half_life_images": 20.0,
     "seed": 5,
+}
+# A run of the loop that costs next to nothing: two dense networks on points of the plane.
+TOY = {
+    "network": "mlp",
+    "generator_width": 4,
+    "critic_width": 4,
+    "latent_dim": 2,
+    "batch_size": 8,
+    "learning_rate_multiplier": 5.0,
+    "sample_every_steps": 0,
+    "num_samples": 32,
+    "ema_half_life_images": 20.0,
 }
 _REMEDY = r"choose|give|set |use |did you mean"
 
@@ -104,6 +117,10 @@ def wake(method: Method) -> None:
         if len(shape) > 1:
             deviation = np.sqrt(2.0 / np.prod(shape[:-1]))
             variable.assign(deviation * random.standard_normal(shape))
+    # Where kernels are normalised, the size of the features is in the gains.
+    for layer in layers.spectral_layers(method.critic) if method.has_critic else ():
+        if layer.gain is not None:
+            layer.gain.assign(2.0)
     method.average.reset(method.generator)
 
 

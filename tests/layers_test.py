@@ -12,7 +12,6 @@ from kgzoo import layers, networks
 from kgzoo.errors import UserError
 
 
-
 def _convolve(images, kernel, stride):
     """A `same` convolution in NumPy: images [n, h, w, c], kernel [kh, kw, c, o]."""
     n, height, width, _ = images.shape

@@ -128,9 +128,7 @@ class EstimatorTest(parameterized.TestCase, tf.test.TestCase):
         kernel = kernels.gaussian_mixture([0.8, 2.0])
 
         def oracle(x, y):
-            xx, xy, yy = _means(
-                lambda a, b: _rbf(0.8)(a, b) + _rbf(2.0)(a, b), x, y, estimator
-            )
+            xx, xy, yy = _means(lambda a, b: _rbf(0.8)(a, b) + _rbf(2.0)(a, b), x, y, estimator)
             return xx + yy - 2 * xy
 
         with tf.GradientTape() as tape:

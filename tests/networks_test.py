@@ -155,7 +155,10 @@ class OutputTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_small_dcgan(self):
         # Latents to 4 x base, two 4x4 deconvolutions of stride 2, a 3x3 convolution to the image.
-        generator, critic = _generator("dcgan_small", (8, 12, 1)), _critic("dcgan_small", (8, 12, 1))
+        generator, critic = (
+            _generator("dcgan_small", (8, 12, 1)),
+            _critic("dcgan_small", (8, 12, 1)),
+        )
         dense = (5 + 1) * 2 * 3 * 8
         deconvolutions = 4 * 4 * (8 * 4 + 4 * 2)
         normalisations = 4 * (8 + 4 + 2)

@@ -5,10 +5,13 @@ in a process can abort the collectives of the first: so this is a program, one s
 
   python tests/replicas.py results.npz smmd hinge
 
-The arrays in results.npz are named <method>/<one|two>/<what>/..., see `_train`.
+The arrays in results.npz are named <method>/<one|two>/..., see `_train`, `_block` and `_loop`.
 """
 
+import json
+import pathlib
 import sys
+import tempfile
 import threading
 
 import keras
@@ -16,9 +19,14 @@ import numpy as np
 import tensorflow as tf
 
 import contract
+from kgzoo import config, data
 from kgzoo.methods.noise import PURPOSES, Noise
+from kgzoo.training import loop, run_folder
+from kgzoo.training.checkpoints import Checkpoints
 
 STEPS = 3
+# Whose losses show the difference between the estimators of one big batch and of blocks.
+BLOCK = "smmd"
 CLIP_NORM = 0.02
 RATE = 1.0
 
@@ -60,12 +68,13 @@ def _iterator(name, method, strategy):
 
 
 def _train(name, strategy):
-    """Returns arrays: losses/<step>/<key>, gradients/<player>/<i>/<replica>, state/<path>."""
+    """Returns losses/<step>/<key>, gradients/<player>/<i>/<replica>, state/<i> and paths."""
     with strategy.scope():
         method = contract.compiled(name, _optimizers)
     spy = _Spy(method)
 
-    @tf.function
+    # Without autograph, which a step has no need of, tracing takes half the time.
+    @tf.function(autograph=False)
     def step(batch):
         return strategy.run(spy.collect, args=(method.train_step, batch))
 
@@ -80,21 +89,45 @@ def _train(name, strategy):
                 for i, value in enumerate(values):
                     for replica, part in enumerate(strategy.experimental_local_results(value)):
                         found[f"gradients/{player}/{i}/{replica}"] = part.numpy()
-    # The number of a model in its process is part of a path: the position is not.
-    found |= {f"state/{i}/{k}": v for i, (k, v) in enumerate(contract.state(method).items())}
-    return found
+    return found | _state(method)
+
+
+def _state(method):
+    """Positions are names, for the number of a model in its process is part of a path."""
+    values = contract.state(method)
+    found = {f"state/{i}": value for i, value in enumerate(values.values())}
+    return found | {"paths": np.array(list(values))}
 
 
 def _mean(strategy, value):
     return strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None).numpy()
 
 
-def _scoped_losses(name, strategy):
-    """Losses of one step, every replica scoring its own batch (the papers' block estimator)."""
+def _block(strategy):
+    """Returns block_losses/<key> of a step in which every replica scores its own examples."""
     with strategy.scope():
-        method = contract.compiled(name, _optimizers, mmd_scope="replica")
-    logs = strategy.run(method.train_step, args=(next(_iterator(name, method, strategy)),))
+        method = contract.compiled(BLOCK, _optimizers, mmd_scope="replica", critic_steps=1)
+    batch = next(_iterator(BLOCK, method, strategy))
+    logs = strategy.run(method.train_step, args=(batch,))
     return {f"block_losses/{key}": _mean(strategy, value) for key, value in logs.items()}
+
+
+def _loop(strategy, other):
+    """The same by the training loop, with Adam; then resumed under the other strategy."""
+    fields = {**contract.TOY, "critic_steps": 2, "batch_size": 8, "log_every_steps": 1}
+    examples = data.load("gaussian")
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for steps, place in ((3, strategy), (5, other)):
+            settings = config.compose("gan", "gaussian", overrides={**fields, "steps": steps})
+            keras.utils.set_random_seed(0)
+            method = run_folder.build_model(settings, "vector", (2,), place)
+            Checkpoints(pathlib.Path(folder) / "checkpoints").restore(method)
+            loop.train(method, examples, None, settings, pathlib.Path(folder), place, "")
+            found |= {f"{steps}/{key}": value for key, value in _state(method).items()}
+        lines = (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
+        losses = [json.loads(line)["critic_loss"] for line in lines]
+    return {**found, "critic_losses": np.array(losses)}
 
 
 def _noise(strategy):
@@ -106,11 +139,11 @@ def _noise(strategy):
         for update in range(2):
             noise = Noise(7, tf.constant(11, tf.int64), update)
             for distribution in ("uniform", "normal"):
-                key = f"noise/{update}/latents_{distribution}"
+                key = f"{update}/latents_{distribution}"
                 found[key] = noise.latents(local, 3, distribution)
             for purpose in PURPOSES:
-                found[f"noise/{update}/{purpose}_normal"] = noise.normal(purpose, [local, 2, 2])
-                found[f"noise/{update}/{purpose}_unit"] = noise.unit(purpose, [local])
+                found[f"{update}/{purpose}_normal"] = noise.normal(purpose, [local, 2, 2])
+                found[f"{update}/{purpose}_unit"] = noise.unit(purpose, [local])
         return found
 
     parts = strategy.run(tf.function(draw))
@@ -129,12 +162,10 @@ def main(path, names):
     one = tf.distribute.get_strategy()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
-    for label, strategy in (("one", one), ("two", two)):
-        assert strategy.num_replicas_in_sync == (1 if label == "one" else 2)
-        parts = {"": _noise(strategy)}
+    for label, strategy, other in (("one", one, two), ("two", two, one)):
+        assert strategy.num_replicas_in_sync == ("one", "two").index(label) + 1
+        parts = {"noise": _noise(strategy), "block": _block(strategy), "loop": _loop(strategy, other)}
         parts |= {name: _train(name, strategy) for name in names}
-        for name in names:
-            parts[name] |= _scoped_losses(name, strategy)
         for name, found in parts.items():
             results |= {f"{name}/{label}/{key}": value for key, value in found.items()}
     np.savez(path, **results)
