@@ -14,7 +14,7 @@ from absl import flags, logging
 
 from kgzoo.errors import UserError, suggest
 
-__all__ = ["Overrides", "main", "parse", "quiet_tensorflow", "run"]
+__all__ = ["Overrides", "help_text", "main", "parse", "quiet_tensorflow", "run"]
 
 Overrides = list[tuple[str, str]]
 _VERBS = ("main", "evaluate", "export")
@@ -72,6 +72,13 @@ def _split_config(args: Sequence[str]) -> tuple[str | None, Overrides, list[str]
         else:
             overrides.append((name.removeprefix("config."), value))
     return card, overrides, rest
+
+
+def help_text(doc: str, values: flags.FlagValues) -> str:
+    """Returns a verb's docstring and its flags, for `--help`."""
+    width = max(len(name) for name in values)
+    lines = [f"  --{name:<{width}}  {values[name].help}" for name in values if len(name) > 1]
+    return "\n".join([doc.strip(), "", "Flags:", *lines])
 
 
 def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> None:

@@ -53,9 +53,7 @@ def main(argv: list[str]) -> int:
     values = _flags()
     positional, _, _ = cli.parse(argv, values)
     if values["help"].value:
-        print(__doc__.strip() + "\n\nFlags:")
-        for name in values:
-            print(f"  --{name:<16} {values[name].help}")
+        print(cli.help_text(__doc__, values))
         return 0
     options = {name: values[name].value for name in values}
     cli.quiet_tensorflow()

@@ -33,9 +33,7 @@ def main(argv: list[str]) -> int:
     values = _flags()
     positional, _, _ = cli.parse(argv, values)
     if values["help"].value:
-        print(__doc__.strip() + "\n\nFlags:")
-        for name in values:
-            print(f"  --{name:<12} {values[name].help}")
+        print(cli.help_text(__doc__, values))
         return 0
     if len(positional) != 1:
         raise UserError(f"{len(positional)} run folders are given; give one.")

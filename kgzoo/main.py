@@ -43,12 +43,9 @@ def _flags() -> flags.FlagValues:
 
 
 def _help(values: flags.FlagValues) -> str:
-    lines = [__doc__.strip(), "", "Flags:"]
-    for name in ("method", "dataset", "data_dir", "workdir", "steps", "seed", "strategy"):
-        lines.append(f"  --{name:<14} {values[name].help}")
-    lines += [
-        f"  --{'list_methods':<14} {values['list_methods'].help}",
-        f"  --{'config':<14} a run card, configs/<card>.py[:argument]",
+    lines = [
+        cli.help_text(__doc__, values),
+        "  --config        a run card, configs/<card>.py[:argument]",
         "",
         "Fields of the config, as they are for smmd on digits:",
         config.describe_fields(config.compose()),

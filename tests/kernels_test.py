@@ -110,6 +110,13 @@ class MatrixTest(parameterized.TestCase, tf.test.TestCase):
         expected = _matrix(function, x.astype(float), x.astype(float))
         self.assertAllClose(kernel.matrix(x, x), expected, rtol=0, atol=1e-4)
 
+    @_stationary
+    def test_two_distant_clusters(self, kernel, function):
+        # No shift brings both near the origin: |x|^2 + |y|^2 - 2xy keeps no digit of |x - y|^2.
+        x = np.concatenate([_points(4, 16, 17, mean=m) for m in (-1e3, 1e3)]).astype(np.float32)
+        expected = _matrix(function, x.astype(float), x.astype(float))
+        self.assertAllClose(kernel.matrix(x, x), expected, rtol=0, atol=1e-4)
+
     @_each
     def test_gradient_against_finite_differences(self, kernel, function):
         x, y = _points(4, 3, 7), _points(5, 3, 8, mean=0.5)

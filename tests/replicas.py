@@ -27,8 +27,8 @@ from kgzoo.training.checkpoints import Checkpoints
 STEPS = 3
 # Whose losses show the difference between the estimators of one big batch and of blocks.
 BLOCK = "smmd"
-CLIP_NORM = 0.02
-RATE = 1.0
+CLIP_NORM = 0.005
+RATE = 4.0
 
 
 def _optimizers(players):
@@ -70,7 +70,7 @@ def _iterator(name, method, strategy):
 def _train(name, strategy):
     """Returns losses/<step>/<key>, gradients/<player>/<i>/<replica>, state/<i> and paths."""
     with strategy.scope():
-        method = contract.compiled(name, _optimizers)
+        method = contract.compiled(name, _optimizers, critic_steps=1)
     spy = _Spy(method)
 
     # Without autograph, which a step has no need of, tracing takes half the time.
@@ -112,22 +112,24 @@ def _block(strategy):
     return {f"block_losses/{key}": _mean(strategy, value) for key, value in logs.items()}
 
 
-def _loop(strategy, other):
-    """The same by the training loop, with Adam; then resumed under the other strategy."""
-    fields = {**contract.TOY, "critic_steps": 2, "batch_size": 8, "log_every_steps": 1}
+def _loop(parts):
+    """Returns losses and state after five steps of the loop with Adam.
+
+    Args:
+        parts: (last step, strategy) of the run's parts: it is stopped and resumed between them.
+    """
     examples = data.load("gaussian")
-    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for steps, place in ((3, strategy), (5, other)):
-            settings = config.compose("gan", "gaussian", overrides={**fields, "steps": steps})
+        for steps, strategy in parts:
+            fields = {**contract.TOY, "critic_steps": 2, "log_every_steps": 1, "steps": steps}
+            settings = config.compose("gan", "gaussian", overrides=fields)
             keras.utils.set_random_seed(0)
-            method = run_folder.build_model(settings, "vector", (2,), place)
+            method = run_folder.build_model(settings, "vector", (2,), strategy)
             Checkpoints(pathlib.Path(folder) / "checkpoints").restore(method)
-            loop.train(method, examples, None, settings, pathlib.Path(folder), place, "")
-            found |= {f"{steps}/{key}": value for key, value in _state(method).items()}
+            loop.train(method, examples, None, settings, pathlib.Path(folder), strategy, "")
         lines = (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
-        losses = [json.loads(line)["critic_loss"] for line in lines]
-    return {**found, "critic_losses": np.array(losses)}
+    losses = [json.loads(line)["critic_loss"] for line in lines]
+    return {**_state(method), "critic_losses": np.array(losses)}
 
 
 def _noise(strategy):
@@ -162,9 +164,10 @@ def main(path, names):
     one = tf.distribute.get_strategy()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
-    for label, strategy, other in (("one", one, two), ("two", two, one)):
+    runs = {"one": [(5, one)], "two": [(3, two), (5, one)]}
+    for label, strategy in (("one", one), ("two", two)):
         assert strategy.num_replicas_in_sync == ("one", "two").index(label) + 1
-        parts = {"noise": _noise(strategy), "block": _block(strategy), "loop": _loop(strategy, other)}
+        parts = {"noise": _noise(strategy), "block": _block(strategy), "loop": _loop(runs[label])}
         parts |= {name: _train(name, strategy) for name in names}
         for name, found in parts.items():
             results |= {f"{name}/{label}/{key}": value for key, value in found.items()}

@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.data import images, listing
-from kgzoo.data.loading import FOLDER_PREFIX
 from kgzoo.data.records import RecordStream
-from kgzoo.data.source import Source
+from kgzoo.data.source import FOLDER_PREFIX, Source
 from kgzoo.errors import UserError
 
 __all__ = ["load"]

@@ -1,12 +1,10 @@
 """Data sets by name."""
 
 from kgzoo.data import listing
-from kgzoo.data.source import SPLITS, Source, at_least
+from kgzoo.data.source import FOLDER_PREFIX, SPLITS, Source, at_least
 from kgzoo.errors import UserError
 
-__all__ = ["FOLDER_PREFIX", "check", "load", "names"]
-
-FOLDER_PREFIX = "image_folder:"
+__all__ = ["check", "load", "names"]
 
 
 def names() -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from kgzoo.errors import UserError
 
-__all__ = ["SPLITS", "Source", "at_least", "batches"]
+__all__ = ["FOLDER_PREFIX", "SPLITS", "Source", "at_least", "batches"]
 
 SPLITS = ("train", "test")
+FOLDER_PREFIX = "image_folder:"
 _DTYPES = {"image": np.uint8, "vector": np.float32}
 
 

@@ -138,6 +138,17 @@ class Method(keras.Model):
         """The updates of one step, in order: who is updated together."""
         return (("critic",),) * self.critic_steps + (("generator",),)
 
+    def generate(self, batch: Batch, players: tuple[str, ...]) -> tf.Tensor:
+        """Returns as many generated examples as real ones, for the losses of one update.
+
+        The gradient reaches the generator only when it is among the players.
+        """
+        latents = batch.noise.latents(
+            tf.shape(batch.real)[0], self.latent_dim, self.latent_distribution
+        )
+        fake = self.generator(latents, training=True)
+        return fake if "generator" in players else tf.stop_gradient(fake)
+
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         """Returns `{player: (scalar to minimise, {name: diagnostic})}` for the players named."""
         raise TypeError(f"{type(self).__name__} must define `losses`.")

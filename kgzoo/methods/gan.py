@@ -38,8 +38,7 @@ class GAN(Method):
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         critic_loss, generator_loss = adversarial.LOSSES[self.objective]
         count = tf.shape(batch.real)[0]
-        latents = batch.noise.latents(count, self.latent_dim, self.latent_distribution)
-        fake = self.generator(latents, training=True)
+        fake = self.generate(batch, players)
         losses: Losses = {}
         if "generator" in players:
             losses["generator"] = (generator_loss(self.critic(fake, training=True)), {})

@@ -44,10 +44,7 @@ class MMDGAN(Method):
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         count = tf.shape(batch.real)[0]
-        latents = batch.noise.latents(count, self.latent_dim, self.latent_distribution)
-        fake = self.generator(latents, training=True)
-        if "generator" not in players:
-            fake = tf.stop_gradient(fake)
+        fake = self.generate(batch, players)
         features = self.critic(tf.concat([batch.real, fake], axis=0), training=True)
         features = tf.cast(features, tf.float32)
         real, fake = self.gather(features[:count]), self.gather(features[count:])

@@ -64,11 +64,7 @@ class SMMD(Method):
         self.scale_weight, self.scale_generator_loss = float(scale_weight), scale_generator_loss
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
-        count = tf.shape(batch.real)[0]
-        latents = batch.noise.latents(count, self.latent_dim, self.latent_distribution)
-        fake = self.generator(latents, training=True)
-        if "generator" not in players:
-            fake = tf.stop_gradient(fake)
+        fake = self.generate(batch, players)
 
         def network(x: tf.Tensor) -> tf.Tensor:
             return self.critic(x, training=True)
