@@ -68,12 +68,13 @@ class _Spectral:
     def power_iterate(self, iterations: int = 1) -> None:
         """Runs power iterations u <- W W'u / |W W'u| from the stored u and stores the last."""
         kernel = tf.stop_gradient(tf.convert_to_tensor(self.kernel))
-        u = tf.convert_to_tensor(self.spectral_u)
+        start = u = tf.convert_to_tensor(self.spectral_u)
         for _ in range(iterations):
             v = self._backward(kernel, u)
             u = self._forward(kernel, v / _norm(v))
             u = u / _norm(u)
-        self.spectral_u.assign(u)
+        # A zero kernel has no singular vector: keep the old one, or u would stay zero for good.
+        self.spectral_u.assign(tf.where(tf.reduce_any(u != 0), u, start))
 
     def sigma(self) -> tf.Tensor:
         """The largest singular value, |W'u|, a scalar; 1-homogeneous in W as u is a constant."""

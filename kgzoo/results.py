@@ -10,7 +10,7 @@ from kgzoo import catalog, data, serving
 from kgzoo.evaluation import score_card
 from kgzoo.methods import Method
 from kgzoo.training.progress import duration
-from kgzoo.training.run_folder import write_json
+from kgzoo.training.run_folder import UNTRAINED, write_json
 
 __all__ = [
     "export_run",
@@ -21,7 +21,6 @@ __all__ = [
     "summary",
 ]
 
-_UNTRAINED = "untrained.json"
 _SCORES = "scores.json"
 _RESULT = "result.json"
 
@@ -37,7 +36,7 @@ def score_untrained(
     model: Method, reference: score_card.Reference, config: Mapping[str, Any], workdir: Path
 ) -> None:
     """Keeps the scores of the generator at step 0, against which later ones are read."""
-    path = workdir / _UNTRAINED
+    path = workdir / UNTRAINED
     if int(model.step) == 0 and not path.exists():
         card = score_model(model, reference, config["num_samples"], config["seed"])
         write_json(path, {name: card[name] for name in ("fid", "kid")})
@@ -91,8 +90,8 @@ def finish(
     print(f"Scoring {config['num_samples']} samples ...", flush=True)
     card = score_model(model, reference, config["num_samples"], config["seed"])
     card["step"] = int(model.step)
-    if (workdir / _UNTRAINED).exists():
-        card["untrained"] = json.loads((workdir / _UNTRAINED).read_text())
+    if (workdir / UNTRAINED).exists():
+        card["untrained"] = json.loads((workdir / UNTRAINED).read_text())
     score_card.write(workdir / _SCORES, card)
     print("Exporting ...", flush=True)
     path = export_run(model, config, source.describe(), card, workdir / "export", name, command)

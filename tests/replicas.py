@@ -3,7 +3,7 @@
 Two replicas on one CPU need logical devices before TensorFlow starts, and a second MirroredStrategy
 in a process can abort the collectives of the first: so this is a program, one strategy a process.
 
-  python tests/replicas.py results.npz smmd hinge
+  python tests/replicas.py results.npz smmd hinge:eager
 
 The arrays in results.npz are named <method>/<one|two>/..., see `_train`, `_block` and `_loop`.
 """
@@ -67,17 +67,18 @@ def _iterator(name, method, strategy):
     )
 
 
-def _train(name, strategy):
+def _train(name, strategy, eagerly):
     """Returns losses/<step>/<key>, gradients/<player>/<i>/<replica>, state/<i> and paths."""
     with strategy.scope():
         method = contract.compiled(name, _optimizers, critic_steps=1)
     spy = _Spy(method)
 
-    # Without autograph, which a step has no need of, tracing takes half the time.
-    @tf.function(autograph=False)
     def step(batch):
         return strategy.run(spy.collect, args=(method.train_step, batch))
 
+    if not eagerly:
+        # Without autograph, which a step has no need of, tracing takes half the time.
+        step = tf.function(step, autograph=False)
     found = {}
     iterator = _iterator(name, method, strategy)
     for number in range(STEPS):
@@ -168,7 +169,9 @@ def main(path, names):
     for label, strategy in (("one", one), ("two", two)):
         assert strategy.num_replicas_in_sync == ("one", "two").index(label) + 1
         parts = {"noise": _noise(strategy), "block": _block(strategy), "loop": _loop(runs[label])}
-        parts |= {name: _train(name, strategy) for name in names}
+        for name in names:
+            name, _, mode = name.partition(":")
+            parts[name] = _train(name, strategy, eagerly=mode == "eager")
         for name, found in parts.items():
             results |= {f"{name}/{label}/{key}": value for key, value in found.items()}
     np.savez(path, **results)

@@ -11,28 +11,33 @@ import tensorflow as tf
 __all__ = ["LOSSES"]
 
 
-def _mean(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32))
+def _score(x: tf.Tensor) -> tf.Tensor:
+    x = tf.convert_to_tensor(x)
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
 def _logistic_critic(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """mean softplus(-D(x)) + mean softplus(D(G(z))); Goodfellow et al. (2014)."""
-    return _mean(tf.nn.softplus(-real)) + _mean(tf.nn.softplus(fake))
+    return tf.reduce_mean(tf.nn.softplus(-_score(real))) + tf.reduce_mean(
+        tf.nn.softplus(_score(fake))
+    )
 
 
 def _non_saturating_generator(fake: tf.Tensor) -> tf.Tensor:
     """mean softplus(-D(G(z))); Goodfellow et al. (2014)."""
-    return _mean(tf.nn.softplus(-fake))
+    return tf.reduce_mean(tf.nn.softplus(-_score(fake)))
 
 
 def _hinge_critic(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """mean relu(1 - D(x)) + mean relu(1 + D(G(z))); Tran et al. (2017)."""
-    return _mean(tf.nn.relu(1.0 - real)) + _mean(tf.nn.relu(1.0 + fake))
+    return tf.reduce_mean(tf.nn.relu(1.0 - _score(real))) + tf.reduce_mean(
+        tf.nn.relu(1.0 + _score(fake))
+    )
 
 
 def _mean_generator(fake: tf.Tensor) -> tf.Tensor:
     """-mean D(G(z))"""
-    return -_mean(fake)
+    return -tf.reduce_mean(_score(fake))
 
 
 LOSSES: dict[str, tuple[Callable, Callable]] = {

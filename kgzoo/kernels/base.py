@@ -1,28 +1,52 @@
 """The kernel contract, and sums and products of kernels."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from kgzoo.errors import UserError
 
-__all__ = ["Kernel", "Product", "Sum", "as_points"]
+__all__ = ["Kernel", "Product", "Sum", "as_points", "positive"]
 
 
-def as_points(x: tf.Tensor, name: str) -> tf.Tensor:
-    """Returns `x` as float32 (float64 stays) points `[n, d]`.
+def as_points(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns two sets of points `[n, d]` and `[m, d]`, both float32, or float64 if either is.
 
     Kernels compute in at least float32 whatever the policy outside: bfloat16 squared distances
     have two digits.
 
     Raises:
-        UserError: if `x` is not a matrix.
+        UserError: if one is not a matrix, or their dimensions differ.
     """
-    x = tf.convert_to_tensor(x)
-    if x.dtype != tf.float64:
-        x = tf.cast(x, tf.float32)
-    if x.shape.rank != 2:
-        raise UserError(f"{name} has shape {x.shape}; a kernel needs points of shape [n, d].")
-    return x
+    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+    dtype = tf.float64 if tf.float64 in (x.dtype, y.dtype) else tf.float32
+    x, y = tf.cast(x, dtype), tf.cast(y, dtype)
+    for name, points in (("x", x), ("y", y)):
+        if points.shape.rank != 2:
+            raise UserError(
+                f"{name} has shape {points.shape}; a kernel needs points of shape [n, d]."
+            )
+    if not x.shape[1:].is_compatible_with(y.shape[1:]):
+        raise UserError(
+            f"x has {x.shape[1]} features and y has {y.shape[1]}; a kernel needs the same number."
+        )
+    return x, y
+
+
+def positive(owner: str, name: str, value: float) -> float:
+    """Returns a finite float above 0.
+
+    Raises:
+        UserError: if `value` is not one.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UserError(f"{owner} got {name}={value!r}; give a finite number above 0.")
+    return number
 
 
 class Kernel:
@@ -79,8 +103,11 @@ class _Composite(Kernel):
     """Shared by sums and products: a list of kernels that Keras can serialise."""
 
     def __init__(self, kernels: list[Kernel]):
-        if not kernels:
-            raise UserError(f"{type(self).__name__} got kernels=[]; give at least one kernel.")
+        if not kernels or not all(isinstance(kernel, Kernel) for kernel in kernels):
+            raise UserError(
+                f"{type(self).__name__} got kernels={kernels!r}; give at least one Kernel, and "
+                "nothing else."
+            )
         self.kernels = list(kernels)
 
     def get_config(self) -> dict:
@@ -102,10 +129,11 @@ class Sum(_Composite):
     def __init__(self, kernels: list[Kernel], weights: list[float] | None = None):
         super().__init__(kernels)
         self.weights = [1.0] * len(self.kernels) if weights is None else [float(w) for w in weights]
-        if len(self.weights) != len(self.kernels) or min(self.weights) < 0:
+        fit = all(0 <= weight < math.inf for weight in self.weights)
+        if len(self.weights) != len(self.kernels) or not fit:
             raise UserError(
                 f"Sum got weights={weights} for {len(self.kernels)} kernels; "
-                "give one weight >= 0 per kernel."
+                "give one finite weight >= 0 per kernel."
             )
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -137,18 +165,13 @@ class Product(_Composite):
 
     @property
     def at_zero(self) -> float:
-        product = 1.0
-        for kernel in self.kernels:
-            product *= kernel.at_zero
-        return product
+        return math.prod(kernel.at_zero for kernel in self.kernels)
 
     @property
     def slope(self) -> float:
         # (g1 g2)'(0) = g1'(0) g2(0) + g1(0) g2'(0), and so on for more factors.
         total = 0.0
-        for chosen in self.kernels:
-            term = chosen.slope
-            for other in self.kernels:
-                term *= 1.0 if other is chosen else other.at_zero
-            total += term
+        for index, chosen in enumerate(self.kernels):
+            others = self.kernels[:index] + self.kernels[index + 1 :]
+            total += chosen.slope * math.prod(other.at_zero for other in others)
         return total

@@ -13,4 +13,5 @@ class Linear(Kernel):
     """x . y"""
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(as_points(x, "x"), as_points(y, "y"), transpose_b=True)
+        x, y = as_points(x, y)
+        return tf.matmul(x, y, transpose_b=True)

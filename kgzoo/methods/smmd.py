@@ -60,7 +60,13 @@ class SMMD(Method):
             raise UserError(
                 f"objective={objective!r} needs a critic with one output; set output_dim=1."
             )
-        self.objective, self.kernel, self.estimator = objective, kernels.get(kernel), estimator
+        kernel = kernels.get(kernel)
+        if (objective == "scaled_mean_difference") != isinstance(kernel, kernels.Linear):
+            raise UserError(
+                f"kernel={kernel!r} does not go with objective={objective!r}; the linear kernel "
+                "goes with scaled_mean_difference, stationary ones with scaled_mmd2."
+            )
+        self.objective, self.kernel, self.estimator = objective, kernel, estimator
         self.scale_weight, self.scale_generator_loss = float(scale_weight), scale_generator_loss
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:

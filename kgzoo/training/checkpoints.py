@@ -67,13 +67,17 @@ class Checkpoints:
         return min(scored)[1] if scored else None
 
     def save(self, model: Method, about: dict[str, Any]) -> Path:
-        """Saves all state of `model` under its step, then removes what need not be kept."""
+        """Saves all state of `model` under its step, then removes what need not be kept.
+
+        Raises:
+            UserError: if the disk refuses.
+        """
         step = int(model.step)
         final = self.path(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
         try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
             _trackable(model).write(str(temporary / "weights"))
             text = json.dumps({"step": step, **about}, indent=2)
             (temporary / _ABOUT).write_text(text)
@@ -82,6 +86,12 @@ class Checkpoints:
                 shutil.rmtree(final)
             temporary.rename(final)
             sync_folder(self.folder)
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise UserError(
+                f"the checkpoint of step {step} cannot be written to {self.folder} ({reason}); "
+                "make room or mend the folder and type the same command: earlier ones are whole."
+            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._prune()

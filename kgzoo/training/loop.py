@@ -68,23 +68,26 @@ def _executor(model: Method, strategy: tf.distribute.Strategy) -> Callable:
     It leaves early when a loss is not finite, so that the step counter names the culprit.
     """
 
-    @tf.function
+    # Without autograph an error keeps its type and its sentence.
+    @tf.function(autograph=False)
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
         logs = strategy.run(model.train_step, args=(batch,))
+        mean = tf.distribute.ReduceOp.MEAN
         return {
-            name: tf.cast(
-                strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), tf.float32
-            )
+            name: tf.cast(strategy.reduce(mean, value, axis=None), tf.float32)
             for name, value in logs.items()
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def execute(iterator: Any, count: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        logs = one_step(next(iterator))
-        done = tf.constant(1)
-        while done < count and _all_finite(logs):
-            logs = one_step(next(iterator))
-            done += 1
+        def goes_on(done: tf.Tensor, logs: dict[str, tf.Tensor]) -> tf.Tensor:
+            return (done < count) & _all_finite(logs)
+
+        def step(done: tf.Tensor, logs: dict[str, tf.Tensor]) -> tuple:
+            return done + 1, one_step(next(iterator))
+
+        first = (tf.constant(1), one_step(next(iterator)))
+        _, logs = tf.while_loop(goes_on, step, first)
         return tf.convert_to_tensor(model.step), logs
 
     return execute

@@ -18,6 +18,7 @@ from kgzoo.training.checkpoints import Checkpoints
 from kgzoo.training.runtime import check_same_runtime
 
 __all__ = [
+    "UNTRAINED",
     "build_model",
     "check_resume",
     "load_run",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 _CONFIG = "config.json"
+# Scores of the generator at step 0.
+UNTRAINED = "untrained.json"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -81,15 +84,19 @@ def check_resume(
 ) -> None:
     """Checks that the folder is new, or that its run is the one asked for.
 
+    A run that never came to a checkpoint binds nobody: a corrected command starts it anew.
+
     Raises:
         UserError: naming the first field that differs, with both values.
     """
     recorded = read_config(workdir)
-    if recorded is not None:
+    if recorded is not None and not Checkpoints(workdir / "checkpoints").steps():
+        (workdir / UNTRAINED).unlink(missing_ok=True)
+    elif recorded is not None:
         check_same_runtime(recorded["runtime"], runtime)
         _check_same_config(workdir, recorded["config"], config)
         _check_same_data(workdir, recorded["data"], source)
-    elif any(path.name != ".lock" for path in workdir.iterdir()):
+    elif any(not path.name.startswith(".") for path in workdir.iterdir()):
         raise UserError(
             f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
         )
