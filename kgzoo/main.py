@@ -133,8 +133,8 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     run_folder.write_config(workdir, resolved, source, resolved_runtime)
     saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
     if saved.restore(model) is not None:
-        print(f"Resumed at step {int(model.step)}.", flush=True)
-    if int(model.step) >= resolved.steps and results.is_finished(workdir, int(model.step)):
+        print(f"Resumed at step {model.steps_done}.", flush=True)
+    if model.steps_done >= resolved.steps and results.is_finished(workdir, model.steps_done):
         print(results.summary(workdir, command))
         return 0
     test = data.load(resolved.dataset, "test", **arguments)

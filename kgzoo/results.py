@@ -37,7 +37,7 @@ def score_untrained(
 ) -> None:
     """Keeps the scores of the generator at step 0, against which later ones are read."""
     path = workdir / UNTRAINED
-    if int(model.step) == 0 and not path.exists():
+    if model.steps_done == 0 and not path.exists():
         card = score_model(model, reference, config["num_samples"], config["seed"])
         write_json(path, {name: card[name] for name in ("fid", "kid")})
 
@@ -68,7 +68,7 @@ def export_run(
         summary=row.summary,
         paper=f"{row.paper}, section {row.section}, eq. {row.equation}",
         data=facts,
-        steps=int(model.step),
+        steps=model.steps_done,
         seed=config["seed"],
         scores=scores,
         command=command,
@@ -89,7 +89,7 @@ def finish(
     """Scores and exports a trained model; result.json is written last and says that all is done."""
     print(f"Scoring {config['num_samples']} samples ...", flush=True)
     card = score_model(model, reference, config["num_samples"], config["seed"])
-    card["step"] = int(model.step)
+    card["step"] = model.steps_done
     if (workdir / UNTRAINED).exists():
         card["untrained"] = json.loads((workdir / UNTRAINED).read_text())
     score_card.write(workdir / _SCORES, card)
@@ -98,7 +98,7 @@ def finish(
     result = {
         "method": config["method"],
         "dataset": config["dataset"],
-        "step": int(model.step),
+        "step": model.steps_done,
         "training_seconds": round(seconds, 1),
         "export": str(path.relative_to(workdir)),
     }

@@ -9,24 +9,15 @@ import shutil
 import tempfile
 from unittest import mock
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 import contract
-from kgzoo import config, methods
+from contract import toy
+from kgzoo import config
 from kgzoo.errors import UserError
 from kgzoo.training import checkpoints, run_folder
 from kgzoo.training.checkpoints import Checkpoints
-
-
-def toy(seed=0):
-    """A compiled GAN of two dense networks: saving it takes milliseconds."""
-    settings = config.compose("gan", "gaussian", overrides=contract.TOY)
-    keras.utils.set_random_seed(seed)
-    model = methods.build(settings, "vector", (2,))
-    model.compile(methods.build_optimizers(settings, model.players))
-    return model
 
 
 def at(model, step):
@@ -90,11 +81,7 @@ class StateTest(CheckpointsTestCase):
 
     def test_a_checkpoint_of_another_model_is_refused(self):
         self.saved(2)
-        settings = config.compose(
-            "gan", "gaussian", overrides={**contract.TOY, "generator_width": 5}
-        )
-        other = methods.build(settings, "vector", (2,))
-        other.compile(methods.build_optimizers(settings, other.players))
+        other = toy(generator_width=5)
         with contextlib.redirect_stdout(io.StringIO()):
             with self.assertRaisesRegex(UserError, "no checkpoint that can be read.*--workdir"):
                 Checkpoints(self.folder).restore(other)

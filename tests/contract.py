@@ -38,6 +38,7 @@ __all__ = [
     "source",
     "state",
     "tiny_config",
+    "toy",
     "wake",
 ]
 
@@ -105,13 +106,13 @@ def source(name: str) -> data.Source:
     return _source(catalog.row(name).contract_data)
 
 
-def wake(method: Method) -> None:
+def wake(method: Method, seed: int = 0) -> None:
     """Gives every kernel the size at which losses and gradients are of order one.
 
     The networks start small (deviation 0.02) for real widths: four filters wide, they put the
     critic's gradients below float32's resolution, and every test would pass on zeros.
     """
-    random = np.random.RandomState(0)
+    random = np.random.RandomState(seed)
     for variable in method.trainable_variables:
         shape = tuple(variable.shape)
         if len(shape) > 1:
@@ -140,6 +141,16 @@ def compiled(name: str, optimizers=None, **overrides) -> Method:
         methods.build_optimizers, tiny_config(name, **overrides)
     )
     method.compile(make(method.players))
+    return method
+
+
+def toy(name: str = "gan", seed: int = 0, **overrides) -> Method:
+    """Returns a compiled model of two dense networks on points of the plane: traced in a second."""
+    settings = config.compose(name, "gaussian", overrides={**TOY, **overrides})
+    keras.utils.set_random_seed(seed)
+    method = methods.build(settings, "vector", (2,))
+    wake(method, seed)
+    method.compile(methods.build_optimizers(settings, method.players))
     return method
 
 
@@ -271,7 +282,7 @@ class Full(_Contract):
         self.assert_same_state(one, other, rtol=1e-3, atol=1e-5)
 
     def test_mixed_bfloat16_step(self):
-        method = compiled(self.name, precision="mixed_bfloat16")
+        method = compiled(self.name, precision="mixed_bfloat16", critic_steps=1)
         computed = {layer.compute_dtype for layer in method.generator.layers}
         self.assertIn("bfloat16", computed)
         for weight in method.weights:
@@ -287,7 +298,7 @@ class Full(_Contract):
         self.assertEqual(method.decode(tf.zeros([1, method.latent_dim])).dtype, tf.float32)
 
     def test_a_keras_file_goes_on_training(self):
-        method = compiled(self.name, clip_gradient_norm=0.5)
+        method = compiled(self.name, clip_gradient_norm=0.5, critic_steps=1)
         for batch in batches(self.name, method).take(2):
             method.train_step(batch)
         with tempfile.TemporaryDirectory() as folder:

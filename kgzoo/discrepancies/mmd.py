@@ -11,9 +11,13 @@ ESTIMATORS = ("unbiased", "biased", "u_statistic")
 
 
 def _off_diagonal_mean(matrix: tf.Tensor) -> tf.Tensor:
-    """Mean of the off-diagonal entries of a square matrix `[n, n]`, n >= 2."""
+    """Mean of the off-diagonal entries of a square matrix `[n, n]`; 0 when there are none.
+
+    A last batch of one example, of a size known only to the graph, has no pairs; it must not turn
+    the weights into NaN.
+    """
     n = tf.cast(tf.shape(matrix)[0], matrix.dtype)
-    return (tf.reduce_sum(matrix) - tf.linalg.trace(matrix)) / (n * (n - 1))
+    return (tf.reduce_sum(matrix) - tf.linalg.trace(matrix)) / tf.maximum(n * (n - 1), 1)
 
 
 def mean_kernels(

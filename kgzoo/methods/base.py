@@ -6,6 +6,7 @@ the players that are updated together from one graph. For a GAN with 5 critic st
 "generator"),)`.
 """
 
+import copy
 import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -153,6 +154,11 @@ class Method(keras.Model):
         """Returns `{player: (scalar to minimise, {name: diagnostic})}` for the players named."""
         raise TypeError(f"{type(self).__name__} must define `losses`.")
 
+    @property
+    def steps_done(self) -> int:
+        """Generator updates so far."""
+        return int(tf.convert_to_tensor(self.step.value))
+
     # --- Compile ---------------------------------------------------------------------------------
 
     def compile(
@@ -228,6 +234,12 @@ class Method(keras.Model):
                 or float in [0, 1].
         """
         examples, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        # A data set that ends inside a graph call must not leave half a step behind: everything
+        # that changes state waits for the examples.
+        with tf.control_dependencies([tf.convert_to_tensor(examples)]):
+            return self._step(examples)
+
+    def _step(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         logs: dict[str, tf.Tensor] = {}
         for update, (players, real) in enumerate(
             zip(self.schedule, self._batches(examples), strict=True)
@@ -336,6 +348,8 @@ class Method(keras.Model):
         """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
         if n < 1 or batch_size < 1:
             raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
+        if not -(2**31) <= seed < 2**31:
+            raise UserError(f"seed={seed} does not fit into 32 bits; give a smaller one.")
         if not hasattr(self._untracked, "sampler"):
             self._untracked.sampler = tf.function(
                 lambda seeds: self.sample_from_seeds(seeds)[0],
@@ -378,7 +392,8 @@ class Method(keras.Model):
         """Builds the method from what `get_config` returned."""
         return cls(
             **{
-                field: keras.saving.deserialize_keras_object(value, custom_objects)
+                # Keras takes apart what it deserialises.
+                field: keras.saving.deserialize_keras_object(copy.deepcopy(value), custom_objects)
                 if isinstance(value, dict) and "class_name" in value
                 else value
                 for field, value in config.items()

@@ -21,6 +21,8 @@ __all__ = ["Checkpoints", "sync_folder"]
 _PREFIX = "step_"
 _TEMPORARY = ".writing-"
 _ABOUT = "about.json"
+# What TensorFlow raises for torn, flipped, missing or foreign files.
+_UNREADABLE = (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError)
 
 
 def sync_folder(folder: Path) -> None:
@@ -37,15 +39,13 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: made when missing; leftovers of a killed save are removed.
+        folder: made when missing.
         keep: how many of the newest are kept, beside the best by KID.
     """
 
     def __init__(self, folder: Path, keep: int = 3):
         self.folder, self.keep = Path(folder), keep
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(_TEMPORARY + "*"):
-            shutil.rmtree(leftover)
 
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, ascending."""
@@ -57,8 +57,12 @@ class Checkpoints:
         return self.folder / f"{_PREFIX}{step:08d}"
 
     def about(self, step: int) -> dict[str, Any]:
-        """Returns what was recorded beside the weights."""
-        return json.loads((self.path(step) / _ABOUT).read_text())
+        """Returns what was recorded beside the weights, or {} when that cannot be read."""
+        try:
+            about = json.loads((self.path(step) / _ABOUT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) else {}
 
     def best(self) -> int | None:
         """Returns the step of the lowest KID, or None when none was scored."""
@@ -72,11 +76,11 @@ class Checkpoints:
         Raises:
             UserError: if the disk refuses.
         """
-        step = int(model.step)
+        step = model.steps_done
         final = self.path(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            self._clear(step)
             temporary.mkdir()
             _trackable(model).write(str(temporary / "weights"))
             text = json.dumps({"step": step, **about}, indent=2)
@@ -96,6 +100,20 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
         return final
+
+    def _clear(self, step: int) -> None:
+        """Removes leftovers of killed saves, and sets aside what claims to be of a later step.
+
+        The run went on from an earlier step because the later one could not be read: it must not
+        count among the newest.
+        """
+        for leftover in self.folder.glob(_TEMPORARY + "*"):
+            shutil.rmtree(leftover)
+        for later in self.steps():
+            if later > step:
+                aside = self.folder / f"unreadable_{self.path(later).name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                self.path(later).rename(aside)
 
     def _prune(self) -> None:
         kept = {*self.steps()[-self.keep :], self.best()}
@@ -121,10 +139,12 @@ class Checkpoints:
         for candidate in candidates:
             try:
                 about = self.about(candidate)
+                if about.get("step") != candidate:
+                    raise ValueError(f"its {_ABOUT} is damaged")
                 status = _trackable(model).read(str(self.path(candidate) / "weights"))
                 status.assert_consumed()
                 return about
-            except (tf.errors.OpError, OSError, ValueError, AssertionError) as error:
+            except _UNREADABLE as error:
                 reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
                 print(f"The checkpoint of step {candidate} cannot be read ({reason}).", flush=True)
         if candidates:

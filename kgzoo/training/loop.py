@@ -122,7 +122,7 @@ def train(
         Diverged: when a loss or weight stops being finite; the last good checkpoint stays.
         Stopped: when SIGTERM or Ctrl-C asked for it; the state is saved.
     """
-    first, last = int(model.step), config["steps"]
+    first, last = model.steps_done, config["steps"]
     checkpoints = Checkpoints(workdir / "checkpoints", config["keep_checkpoints"])
     iterator = _iterator(model, source, config, strategy, first)
     execute = _executor(model, strategy)
@@ -154,10 +154,12 @@ def train(
                     picture(step)
                 if due["checkpoint"] or due["score"] or step == last:
                     about = _about(model, reference, config) if due["score"] else {}
+                    if about:
+                        # Before the checkpoint: a resume from it must find the line.
+                        summaries.scalars(step, about)
                     _save(checkpoints, model, about, step, last_saved)
                     last_saved = step
                     if about:
-                        summaries.scalars(step, about)
                         progress.say(f"step {step}: KID {about['kid']:.4f}, checkpoint saved")
             if stop.number and step < last:
                 if step > 0 and step != last_saved:
@@ -239,7 +241,7 @@ def _save(
 def _about(
     model: Method, reference: score_card.Reference, config: Mapping[str, Any]
 ) -> dict[str, float]:
-    samples = model.sample(config["num_samples"], seed=config["seed"] + 1)
+    samples = model.sample(config["num_samples"], seed=config["seed"])
     features, _ = reference.extractor.extract(samples)
     kid = score_functions.kernel_distance(features, reference.features, seed=config["seed"])
     return {"kid": kid["mean"]}
