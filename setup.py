@@ -23,7 +23,6 @@ CORE = [
     "ml-collections",
     "numpy",
     "scikit-learn",
-    "scipy",
     "tensorboard",  # TensorFlow 2.21 no longer brings it; summaries need it to be read.
     "tensorflow==2.21.*",
     "tensorflow-datasets",
@@ -40,7 +39,7 @@ EXTRAS = {
     "bench": ["torch==2.13.0"],
     "lipmmd": ["clarabel", "cvxpy"],
     "plots": ["matplotlib"],
-    "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
+    "test": ["hypothesis", "pytest", "pytest-xdist", "ruff", "scipy"],
 }
 
 setup(

@@ -68,15 +68,16 @@ _GAN_PAPER = "Goodfellow et al. 2014, Generative adversarial nets"
 
 # The SMMD paper's training (section 4): images in [0, 1], 5 critic steps, Adam(0.5, 0.9).
 _SMMD_TRAINING = {"paper": _SMMD_PAPER, "bibtex": "arbel2018smmd", "critic_steps": 5}
-# The repulsive MMD-GAN paper's (section 5.1): images in [-1, 1], PICO with C = 64^(1/8) as in its
-# released scripts, Adam(0.5, 0.999), one critic step, CIFAR-10's two rates.
+# The repulsive MMD-GAN paper's (section 5.1): images in [-1, 1], PICO with C = 1/0.55 on each layer
+# (appendix C.1; its released scripts have 64^(1/8) = 1.682), Adam(0.5, 0.999), one critic step, the
+# two rates of its CIFAR-10 scripts.
 _REPULSIVE_TRAINING = {
     "paper": _REPULSIVE_PAPER,
     "bibtex": "wang2019repulsive",
     "image_range": (-1.0, 1.0),
     "latent_distribution": "normal",
     "spectral": "pico",
-    "spectral_constant": 1.682,
+    "spectral_constant": 1 / 0.55,
     "adam_beta2": 0.999,
     "critic_learning_rate": 5e-4,
     "generator_learning_rate": 2e-4,

@@ -67,6 +67,8 @@ def _split_config(args: Sequence[str]) -> tuple[str | None, Overrides, list[str]
             if not args:
                 raise UserError(f"--{name} has no value; write --{name}=value.")
             value = args.pop(0)
+        if not value and name == "config":
+            raise UserError("--config is empty; give a run card or leave the flag out.")
         if name == "config":
             card = value
         else:
@@ -94,6 +96,20 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
         code = 128 + signal.SIGINT
     except BrokenPipeError:
         code = 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"kgzoo: the file system refused{where} ({error.strerror or error}); make room or "
+            "choose another folder, then type the same command.",
+            file=sys.stderr,
+        )
+        code = 1
+    except RuntimeError as error:
+        # `expanduser` of an unknown user.
+        if "home directory" not in str(error):
+            raise
+        print(f"kgzoo: {error}; write the path without ~.", file=sys.stderr)
+        code = 2
     sys.stdout.flush()
     sys.exit(code)
 

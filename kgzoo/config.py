@@ -66,7 +66,10 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "adam_beta1": (0.5, "Adam's first decay"),
     "adam_beta2": (0.9, "Adam's second decay"),
     "clip_gradient_norm": (0.0, "norm to which each variable's gradient is clipped; 0: never"),
-    "ema_half_life_images": (50_000.0, "half-life of the generator's average; 0: no average"),
+    "ema_half_life_images": (
+        50_000.0,
+        "half-life of the generator's average, in generated images (batch_size a step); 0: none",
+    ),
     "steps_per_execution": (10, "steps per graph call (one on several replicas)"),
     "log_every_steps": (50, "steps between lines of metrics.jsonl"),
     "sample_every_steps": (500, "steps between grids of fixed latents; 0: never"),
@@ -91,7 +94,7 @@ FREE_ON_RESUME = frozenset(
             "sample_every_steps",
             "score_every_steps",
         ),
-        *("checkpoint_every_steps", "keep_checkpoints", "num_samples", "extractor"),
+        *("checkpoint_every_steps", "keep_checkpoints"),
     }
 )
 
@@ -100,7 +103,6 @@ _TOY = {
     "generator_width": 128,
     "critic_width": 128,
     "latent_dim": 16,
-    "latent_distribution": "normal",
     "batch_size": 128,
     "steps": 5000,
     "learning_rate_multiplier": 5.0,
@@ -113,12 +115,12 @@ DATASET_SETTINGS: dict[str, dict[str, Any]] = {
         "generator_width": 32,
         "critic_width": 32,
         "latent_dim": 32,
-        "steps": 1200,
+        "steps": 1000,
         "learning_rate_multiplier": 5.0,
         "ema_half_life_images": 5000.0,
         "sample_every_steps": 200,
-        "checkpoint_every_steps": 300,
-        "score_every_steps": 300,
+        "checkpoint_every_steps": 250,
+        "score_every_steps": 250,
     },
     "mnist": {
         "generator_width": 32,
@@ -152,6 +154,14 @@ _ABOVE_ZERO = (
     "spectral_constant",
 )
 _LARGEST_SEED = 2**31 - 1
+_AT_MOST = {
+    "threads": 1024,
+    "image_size": 4096,
+    **dict.fromkeys(("generator_width", "critic_width", "output_dim", "critic_steps"), 10_000),
+    **dict.fromkeys(("batch_size", "latent_dim", "steps_per_execution"), 100_000),
+    **dict.fromkeys(("num_samples", "keep_checkpoints"), 10_000_000),
+    "steps": 2**62,
+}
 
 # Refused before TensorFlow is imported; a test holds them equal to what the packages accept.
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -162,6 +172,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "image_range": ((0.0, 1.0), (-1.0, 1.0)),
     "spectral": ("none", "pim", "pico", "gain"),
     "kernel": ("gaussian", "gaussian_mixture", "rational_quadratic_mixture", "linear"),
+    "objective": ("", "non_saturating", "hinge", "scaled_mmd2", "scaled_mean_difference"),
     "estimator": ("unbiased", "biased", "u_statistic"),
     "mmd_scope": ("global", "replica"),
     "extractor": ("", "digits", "random_conv", "identity"),
@@ -193,7 +204,7 @@ def compose(
                 f"--{field}={explicit} contradicts {field}={from_card[field]} of the run card "
                 f"{card}; drop one of the two."
             )
-        choice[field] = explicit or from_card.get(field) or FIELDS[field][0]
+        choice[field] = explicit or str(from_card.get(field) or FIELDS[field][0])
     row = catalog.row(choice["method"])
     values = {name: default for name, (default, _) in FIELDS.items()}
     settings = DATASET_SETTINGS.get(choice["dataset"], {})
@@ -261,6 +272,9 @@ def _check(values: dict[str, Any]) -> None:
     for name, least in _AT_LEAST.items():
         if values[name] < least:
             raise UserError(f"--config.{name}={values[name]} is too small; give {least} or more.")
+    for name, most in _AT_MOST.items():
+        if values[name] > most:
+            raise UserError(f"--config.{name}={values[name]} is too large; give at most {most}.")
     for name in _ABOVE_ZERO:
         if not values[name] > 0:
             raise UserError(
@@ -305,10 +319,18 @@ def load_card(card: str) -> dict[str, Any]:
     if spec is None or spec.loader is None:
         raise UserError(f"--config={name} is not a Python file; give a run card like configs/x.py.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"--config={name} defines no get_config(arg); add one that returns fields.")
-    fields = dict(module.get_config(argument or None))
+    try:
+        spec.loader.exec_module(module)
+        fields = dict(module.get_config(argument or None))
+    except UserError:
+        raise
+    except Exception as error:
+        # A card is a program of the user's: whatever goes wrong in it is told in one sentence.
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"--config={name} is no run card ({what}); it needs get_config(arg) that returns a "
+            "dict of fields."
+        ) from None
     for field in fields:
         if field not in FIELDS:
             raise UserError(f"the run card {name} sets {field}, which is not a field{_near(field)}")

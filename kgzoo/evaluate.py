@@ -37,8 +37,10 @@ def _flags() -> flags.FlagValues:
     string("checkpoint", "of a run: newest or best [newest]")
     string("out", "file for the scores as JSON (or folder for --train_extractor)")
     string("train_extractor", "train the classifier of this name instead of scoring")
-    flags.DEFINE_integer("num_samples", 2000, "samples to draw", 2, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "of samples and shuffles", 0, flag_values=values)
+    flags.DEFINE_integer(
+        "num_samples", 2000, "samples to draw of a model; of a folder all", 2, flag_values=values
+    )
+    flags.DEFINE_integer("seed", 0, "of samples and shuffles", 0, 2**31 - 1, flag_values=values)
     flags.DEFINE_bool("json", False, "print JSON and nothing else", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
@@ -56,7 +58,6 @@ def main(argv: list[str]) -> int:
         print(cli.help_text(__doc__, values))
         return 0
     options = {name: values[name].value for name in values}
-    cli.quiet_tensorflow()
     if options["train_extractor"]:
         return _train_extractor(options)
     if len(positional) != 1:
@@ -69,6 +70,8 @@ def main(argv: list[str]) -> int:
     target = Path(positional[0]).expanduser()
     if not target.is_dir():
         raise UserError(f"{target} is not a folder; give a run, an export or a folder of images.")
+    if options["out"] and Path(options["out"]).is_dir():
+        raise UserError(f"--out={options['out']} is a folder; give a file.")
     card = _score(target, options)
     if options["out"]:
         from kgzoo.evaluation import score_card
@@ -79,6 +82,7 @@ def main(argv: list[str]) -> int:
 
 
 def _train_extractor(options: dict[str, Any]) -> int:
+    cli.quiet_tensorflow()
     from kgzoo.evaluation import classifiers
 
     facts = classifiers.train_extractor(
@@ -92,10 +96,12 @@ def _train_extractor(options: dict[str, Any]) -> int:
 
 def _score(target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Finds out what the target is and scores its samples."""
-    if (target / "config.json").is_file():
-        return _score_run(target, options)
-    if not options["dataset"]:
+    is_run = (target / "config.json").is_file()
+    if not is_run and not options["dataset"]:
         raise UserError(f"{target} is no run; say what to compare with by --dataset.")
+    cli.quiet_tensorflow()
+    if is_run:
+        return _score_run(target, options)
     return _score_other(target, options)
 
 
@@ -126,7 +132,8 @@ def _score_other(target: Path, options: dict[str, Any]) -> dict[str, Any]:
         folder = data.load(
             f"image_folder:{target}", "all", image_size=size[0] if len(size) == 3 else None
         )
-        parts = data.batches(folder, 256, options["num_samples"])
+        # All of them: the first ones in sorted order may be one class.
+        parts = data.batches(folder, 256)
         samples = _match_channels(parts, size)
     reference = _reference(options["dataset"], options["data_dir"], samples.shape[1:], options)
     return {**_card(samples, reference, options), "target": str(target)}

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         scores,
         Path(values["to"].value).expanduser(),
         values["name"].value or workdir.resolve().name,
-        f"python -m kgzoo.export {positional[0]}",
+        recorded.get("command", ""),
     )
     print(f"Exported step {step} to {path}\n{serving.serving_command(path)}")
     return 0
@@ -64,8 +64,11 @@ def main(argv: list[str]) -> int:
 def _scores(workdir: Path, step: int) -> dict | None:
     """Returns scores.json when it speaks of this step."""
     path = workdir / "scores.json"
-    scores = json.loads(path.read_text()) if path.is_file() else None
-    return scores if scores and scores.get("step") == step else None
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return scores if scores.get("step") == step else None
 
 
 if __name__ == "__main__":

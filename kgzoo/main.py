@@ -8,7 +8,9 @@
 The same command again resumes an interrupted run exactly; on a finished run it prints the results.
 """
 
+import hashlib
 import os
+import re
 import shlex
 import sys
 import time
@@ -70,6 +72,9 @@ def main(argv: list[str]) -> int:
     if positional:
         hint = suggest(positional[0], [f"--{name}" for name in values])
         raise UserError(f"{positional[0]!r} is not understood{hint or '; flags begin with --.'}")
+    for field in ("method", "dataset", "workdir", "strategy"):
+        if values[field].value == "":
+            raise UserError(f"--{field} is empty; give a value or leave the flag out.")
     explicit = [
         (name, str(values[name].value))
         for name in ("data_dir", "steps", "seed", "strategy")
@@ -79,14 +84,18 @@ def main(argv: list[str]) -> int:
         values["method"].value, values["dataset"].value, card, [*overrides, *explicit]
     )
     _check_data(resolved)
-    name = f"{resolved.method}_{resolved.dataset}".translate(_FILE_NAME)
+    name = _run_name(resolved.method, resolved.dataset)
     workdir = Path(values["workdir"].value or Path("runs") / name).expanduser()
     command = "python -m kgzoo.main " + " ".join(shlex.quote(arg) for arg in argv[1:])
     return _train(resolved, workdir, name, command.strip())
 
 
-# What may stand in a data set's name but not in a folder's or a served model's.
-_FILE_NAME = str.maketrans({character: "_" for character in ":/\\ ~"})
+def _run_name(method: str, dataset: str) -> str:
+    """Returns a name good for folders and served models; what is lost of the name is hashed."""
+    plain = re.sub(r"[:/\\ ~]", "_", f"{method}_{dataset}")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", plain)
+    lost = hashlib.sha256(dataset.encode()).hexdigest()[:6] if name != plain else ""
+    return f"{name}_{lost}" if lost else name
 
 
 def _check_data(resolved: Any) -> None:
@@ -125,21 +134,26 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     from kgzoo.training import checkpoints, loop, run_folder, runtime
 
     resolved_runtime = runtime.prepare(resolved)
+    done = results.finished_step(workdir)
+    if done is not None and done >= resolved.steps:
+        run_folder.check_resume(workdir, resolved, None, resolved_runtime)
+        print(results.summary(workdir, command))
+        return 0
     arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
     source = data.load(resolved.dataset, "train", **arguments)
     run_folder.check_resume(workdir, resolved, source, resolved_runtime)
     strategy = runtime.get_strategy(resolved.strategy)
     model = run_folder.build_model(resolved, source.kind, source.shape, strategy)
-    run_folder.write_config(workdir, resolved, source, resolved_runtime)
+    run_folder.write_config(workdir, resolved, source, resolved_runtime, command)
     saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
     if saved.restore(model) is not None:
         print(f"Resumed at step {model.steps_done}.", flush=True)
-    if model.steps_done >= resolved.steps and results.is_finished(workdir, model.steps_done):
-        print(results.summary(workdir, command))
-        return 0
     test = data.load(resolved.dataset, "test", **arguments)
     reference = score_card.prepare(test, resolved.extractor or None, resolved.seed)
     results.score_untrained(model, reference, resolved, workdir)
+    print(
+        f"Training on {strategy.num_replicas_in_sync} x {resolved_runtime['device']}.", flush=True
+    )
     start = time.monotonic()
     loop.train(model, source, reference, resolved, workdir, strategy, command)
     results.finish(

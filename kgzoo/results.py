@@ -15,7 +15,7 @@ from kgzoo.training.run_folder import UNTRAINED, write_json
 __all__ = [
     "export_run",
     "finish",
-    "is_finished",
+    "finished_step",
     "score_model",
     "score_untrained",
     "summary",
@@ -28,7 +28,7 @@ _RESULT = "result.json"
 def score_model(
     model: Method, reference: score_card.Reference, num_samples: int, seed: int
 ) -> dict[str, Any]:
-    """Scores the averaged generator with `num_samples` samples."""
+    """Scores `num_samples` samples of the averaged generator."""
     return score_card.score_samples(model.sample(num_samples, seed=seed), reference, seed=seed)
 
 
@@ -105,10 +105,14 @@ def finish(
     write_json(workdir / _RESULT, result)
 
 
-def is_finished(workdir: Path, step: int) -> bool:
-    """Whether the run was scored and exported at this step."""
-    path = workdir / _RESULT
-    return path.exists() and json.loads(path.read_text())["step"] == step
+def finished_step(workdir: Path) -> int | None:
+    """Returns the step at which the run was scored and exported, or None."""
+    try:
+        result = json.loads((workdir / _RESULT).read_text(encoding="utf-8"))
+        whole = (workdir / _SCORES).is_file() and (workdir / result["export"]).is_dir()
+        return int(result["step"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def summary(workdir: Path, command: str) -> str:
@@ -130,7 +134,7 @@ def summary(workdir: Path, command: str) -> str:
     lines += [f"  {name:<8} {value}" for name, value in rows]
     lines += ["Sample from the export:", f"  {_sample_command(export)}"]
     lines += ["Serve it:"] + [f"  {line}" for line in serving.serving_command(export).splitlines()]
-    lines += ["Train on:", f"  {_longer(command, 2 * step)}"]
+    lines += ["Train on:", f"  {_longer(command, max(1, 2 * step))}"]
     return "\n".join(lines)
 
 
@@ -164,7 +168,8 @@ def _sample_command(export: Path) -> str:
     else:
         use = "print(m.signatures['sample'](seed=tf.constant([[7, 0], [7, 1]])))"
     code = f"import tensorflow as tf; m = tf.saved_model.load({path!r}); {use}"
-    return f'python -c "{code}"'
+    # Readable where the path allows it.
+    return f'python -c "{code}"' if shlex.quote(path) == path else f"python -c {shlex.quote(code)}"
 
 
 def _longer(command: str, steps: int) -> str:

@@ -7,7 +7,6 @@ for two names a day, in turn, and for the rest under `-m slow`. To choose the na
   KGZOO_CONTRACT_NAMES=smmd,hinge python -m pytest tests/contract_test.py      (or =all)
 """
 
-import copy
 import datetime
 import functools
 import json
@@ -205,34 +204,43 @@ class _Contract:
 class Quick(_Contract):
     """Config round trip, one eager step, refusals: a second or two a name."""
 
-    def test_config_round_trip(self):
-        method = model(self.name)
-        stored = json.dumps(method.get_config())
-        for field in ("critic_steps", "batch_size", "seed", *type(method).config_fields):
-            self.assertIn(field, json.loads(stored))
-        again = type(method).from_config(json.loads(stored))
-        # Not assertEqual, which prints both networks.
-        self.assertTrue(json.dumps(again.get_config()) == stored, f"{self.name}: another config")
-        self.assertEqual(list(again.players), list(method.players))
-        self.assertEqual(again.schedule, method.schedule)
-        self.assertLen(again.weights, len(method.weights))
-        again.set_weights(method.get_weights())
-        latents = tf.random.stateless_uniform([3, method.latent_dim], [1, 2])
-        self.assertAllEqual(again.decode(latents), method.decode(latents))
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.method = model(cls.name)
 
-    def test_a_config_can_be_used_twice(self):
-        method = model(self.name)
-        stored = method.get_config()
-        before = json.dumps(stored)
-        type(method).from_config(stored)
-        self.assertTrue(json.dumps(stored) == before, f"{self.name}: from_config changed its input")
+    def test_config_round_trip(self):
+        stored = self.method.get_config()
+        text = json.dumps(stored)
+        for field in ("critic_steps", "batch_size", "seed", *type(self.method).config_fields):
+            self.assertIn(field, stored)
+        again = type(self.method).from_config(stored)
+        # Not assertEqual, which prints both networks.
+        self.assertTrue(json.dumps(stored) == text, f"{self.name}: from_config took it apart")
+        self.assertTrue(json.dumps(again.get_config()) == text, f"{self.name}: another config")
+        self.assertEqual(list(again.players), list(self.method.players))
+        self.assertEqual(again.schedule, self.method.schedule)
+        self.assertLen(again.weights, len(self.method.weights))
+        again.set_weights(self.method.get_weights())
+        latents = tf.random.stateless_uniform([3, self.method.latent_dim], [1, 2])
+        self.assertAllEqual(again.decode(latents), self.method.decode(latents))
 
     def test_one_eager_step(self):
         method = compiled(self.name)
+        method.step.assign(6)
         before = {player: [v.numpy() for v in vs] for player, vs in method.players.items()}
         average = [w.numpy() for w in method.average.weights]
+        noise, losses = [], method.losses
+
+        def noting(batch, players):
+            noise.append((int(batch.noise.step), batch.noise.update))
+            return losses(batch, players)
+
+        method.losses = noting
         logs = method.train_step(next(iter(batches(self.name, method))))
-        self.assertEqual(int(method.step), 1)
+        # Every update of every step has noise of its own.
+        self.assertEqual(noise, [(6, update) for update in range(len(method.schedule))])
+        self.assertEqual(int(method.step), 7)
         self.assert_finite_losses(method, logs)
         for player, variables in method.players.items():
             # A bias before a normalisation or under a stationary kernel has no gradient.
@@ -248,19 +256,33 @@ class Quick(_Contract):
         after = [w.numpy() for w in method.average.weights]
         self.assertTrue(any(np.any(a != b) for a, b in zip(average, after, strict=True)))
 
-    def test_refuses_wrong_arguments(self):
+    def test_samples_come_from_the_average_row_by_row(self):
         method = model(self.name)
-        good = method.get_config()
+        latents = tf.random.stateless_uniform([3, method.latent_dim], [1, 2])
+        samples = method.decode(latents)
+        self.assertEqual(tuple(samples.shape), (3, *method.sample_shape))
+        self.assertAllClose(method.decode(latents[:1]), samples[:1], rtol=0, atol=1e-5)
+        for weight in method.generator.weights:
+            weight.assign(0.5 * weight)
+        self.assertAllEqual(method.decode(latents), samples)
+        method.average.reset(method.generator)
+        self.assertNotAllClose(method.decode(latents), samples)
+        if method.kind == "image":
+            self.assertAllInRange(samples, 0.0, 1.0)
+
+    def test_refuses_wrong_arguments(self):
+        cls = type(self.method)
+        # The networks are not built anew for every mistake.
+        good = {field: getattr(self.method, field) for field in self.method.get_config()}
         wrong = {"critic_steps": 0, "batch_size": 0, "mmd_scope": "local", "image_range": (0.0, 9.0)}
         wrong |= {"latent_distribution": "cauchy", "kind": "sound", "ema_half_life_images": -1.0}
-        for field in type(method).config_fields:
-            value = good[field]
-            if isinstance(value, bool) or value is None:
+        for field in cls.config_fields:
+            if isinstance(good[field], bool) or good[field] is None:
                 continue
-            wrong[field] = float("nan") if isinstance(value, (int, float)) else "nonsense"
+            wrong[field] = float("nan") if isinstance(good[field], (int, float)) else "nonsense"
         for field, value in wrong.items():
             with self.subTest(field), self.assertRaises(UserError) as caught:
-                type(method).from_config({**copy.deepcopy(good), field: value})
+                cls(**{**good, field: value})
             message = str(caught.exception)
             self.assertIn(field, message)
             self.assertIn(str(value), message)

@@ -116,6 +116,8 @@ class DistributionTest(TwoReplicas, tf.test.TestCase):
             self.assertAllEqual(one, two, msg=key)
             # Nor is a replica's share that of the other.
             self.assertNotAllEqual(two[:3], two[3:])
+        everything = [two.reshape(6, -1)[0, 0] for _, _, two in self.both("noise/*/")]
+        self.assertLen(set(map(float, everything)), len(everything))
 
     def test_block_estimator_is_another(self):
         differences = [np.abs(one - two) for _, one, two in self.both("block/*/block_losses/")]

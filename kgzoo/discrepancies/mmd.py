@@ -61,7 +61,12 @@ def mmd2(
         Gretton et al. (2012), Lemma 6 and eq. (5).
     """
     xx, xy, yy = mean_kernels(kernel, x, y, estimator)
-    return xx + yy - 2 * xy, {"kernel_xx": xx, "kernel_xy": xy, "kernel_yy": yy}
+    value = xx + yy - 2 * xy
+    if estimator != "biased":
+        # One example has no pairs, so no unbiased value: it moves nothing.
+        pairs = tf.minimum(tf.shape(x)[0], tf.shape(y)[0]) > 1
+        value = tf.where(pairs, value, tf.zeros_like(value))
+    return value, {"kernel_xx": xx, "kernel_xy": xy, "kernel_yy": yy}
 
 
 def _check(x: tf.Tensor, y: tf.Tensor, estimator: str) -> None:

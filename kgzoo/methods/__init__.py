@@ -28,6 +28,8 @@ def method_class(name: str) -> type[Method]:
 def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -> Method:
     """Builds the method of a resolved config, networks included, not yet compiled.
 
+    Sets the global random seed of Python, NumPy and TensorFlow to the config's.
+
     Args:
         config: a resolved config (`kgzoo.config.compose`).
         kind: `image` or `vector`.
@@ -38,6 +40,8 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
     """
     if config["precision"] not in _POLICIES:
         raise UserError(f"precision={config['precision']!r} is not known; choose from {_POLICIES}.")
+    # Initialisers without a seed of their own take Keras' global one.
+    keras.utils.set_random_seed(config["seed"])
     cls = method_class(config["method"])
     builders = networks.get(config["network"])
     low = config["image_range"][0]

@@ -13,8 +13,8 @@ class MovingAverage(keras.layers.Layer):
 
     Args:
         network: the network to follow; its weights are copied.
-        batch_size: real examples per update, over all replicas.
-        half_life_images: real examples after which a weight counts half; 0 follows at once.
+        batch_size: generated examples per generator update, over all replicas.
+        half_life_images: generated examples after which a weight counts half; 0 follows at once.
     """
 
     def __init__(self, network: keras.Model, batch_size: int, half_life_images: float, **kwargs):
@@ -43,7 +43,7 @@ class MovingAverage(keras.layers.Layer):
     def update(self, network: keras.Model, step: tf.Tensor) -> None:
         """Moves the average towards the network's weights; `step` counts from 0.
 
-        It starts fast: its memory never exceeds a tenth of the steps behind it, so that the initial
+        It starts fast, at a momentum of at most (1 + step) / (10 + step), so that the initial
         weights leave no trace.
         """
         step = tf.cast(step, tf.float32)

@@ -50,7 +50,8 @@ class Method(keras.Model):
         image_range: (0, 1) or (-1, 1), the range of images inside the model.
         critic_steps: critic updates per generator update.
         batch_size: real examples per update over all replicas; sets the pace of the average.
-        ema_half_life_images: half-life of the generator's moving average in real images; 0: none.
+        ema_half_life_images: half-life of the generator's moving average in generated images, of
+            which a step makes `batch_size`; 0: none.
         mmd_scope: `global` (R replicas equal one large batch) or `replica` (block estimator).
         seed: seed of all noise.
     """
@@ -118,8 +119,6 @@ class Method(keras.Model):
             if not isinstance(value, (int, float)) or not least <= value < float("inf"):
                 raise UserError(f"{field}={value!r} is out of range; give a number >= {least}.")
 
-    # --- Players ---------------------------------------------------------------------------------
-
     @property
     def has_critic(self) -> bool:
         """Whether `critic_features` exists."""
@@ -159,8 +158,6 @@ class Method(keras.Model):
         """Generator updates so far."""
         return int(tf.convert_to_tensor(self.step.value))
 
-    # --- Compile ---------------------------------------------------------------------------------
-
     def compile(
         self, optimizers: dict[str, keras.optimizers.Optimizer] | None = None, **kwargs: Any
     ) -> None:
@@ -174,6 +171,11 @@ class Method(keras.Model):
         Raises:
             UserError: if a name is not a player of the method, or an optimizer serves two.
         """
+        if not isinstance(optimizers, (dict, type(None))):
+            raise UserError(
+                f"optimizers={optimizers!r} serves no player; give a dict with one for each of "
+                f"{list(self.players)}."
+            )
         optimizers = dict(optimizers or {})
         for name in optimizers:
             if name not in self.players:
@@ -222,8 +224,6 @@ class Method(keras.Model):
                     f"x spans [{low:.4g}, {high:.4g}]; give uint8, or floats in [0, 1]."
                 )
         return super().fit(x, *args, **kwargs)
-
-    # --- Training --------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Runs the updates of one step on this replica and returns `{name: scalar}`.
@@ -309,8 +309,6 @@ class Method(keras.Model):
             return values
         return context.all_gather(values, axis=0)
 
-    # --- Sampling --------------------------------------------------------------------------------
-
     def to_model_range(self, examples: tf.Tensor) -> tf.Tensor:
         """Maps uint8 or [0, 1] images to the model's range; vectors become float32."""
         scale = 255.0 if tf.convert_to_tensor(examples).dtype == tf.uint8 else 1.0
@@ -367,8 +365,6 @@ class Method(keras.Model):
         if self.critic is None:
             raise UserError(f"{self.name} has no critic; critic_features needs one.")
         return tf.cast(self.critic(self.to_model_range(samples), training=False), tf.float32)
-
-    # --- Save and load ---------------------------------------------------------------------------
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments, networks and kernels serialised."""

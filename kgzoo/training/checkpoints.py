@@ -39,13 +39,12 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: made when missing.
+        folder: made by the first save.
         keep: how many of the newest are kept, beside the best by KID.
     """
 
     def __init__(self, folder: Path, keep: int = 3):
         self.folder, self.keep = Path(folder), keep
-        self.folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, ascending."""
@@ -81,7 +80,7 @@ class Checkpoints:
         temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
         try:
             self._clear(step)
-            temporary.mkdir()
+            temporary.mkdir(parents=True)
             _trackable(model).write(str(temporary / "weights"))
             text = json.dumps({"step": step, **about}, indent=2)
             (temporary / _ABOUT).write_text(text)

@@ -20,6 +20,7 @@ from kgzoo.training.summaries import Summaries
 
 __all__ = ["Diverged", "Stopped", "train"]
 
+_CALL_SECONDS = 2.0
 _PICTURED = {"image": 64, "vector": 1000}
 
 
@@ -56,6 +57,7 @@ class _StopSignal:
         if self.number == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.number = number
+        print("\nStopping: the state is saved after the present steps ...", flush=True)
 
     def __exit__(self, *exc_info: Any) -> None:
         for number, handler in self._previous.items():
@@ -141,7 +143,13 @@ def train(
             if step == 0:
                 picture(0)
             while step < last and not stop.number:
-                count = min(at_most, *(_until(step, n) for n in every.values()), last - step)
+                # A signal waits for the graph call: keep it to about two seconds.
+                count = min(
+                    at_most,
+                    progress.steps_within(_CALL_SECONDS),
+                    *(_until(step, n) for n in every.values()),
+                    last - step,
+                )
                 new_step, logs = execute(iterator, tf.constant(count))
                 step, logs = int(new_step), {k: float(v) for k, v in logs.items()}
                 _check_losses(step, logs, last_saved)
@@ -150,6 +158,8 @@ def train(
                 if due["log"]:
                     speed = {"images_per_second": round(progress.images_per_second, 1)}
                     summaries.scalars(step, {**logs, **speed})
+                if due["sample"] or due["checkpoint"] or due["score"] or step == last:
+                    _check_weights(model, step, last_saved)
                 if due["sample"]:
                     picture(step)
                 if due["checkpoint"] or due["score"] or step == last:
@@ -157,20 +167,21 @@ def train(
                     if about:
                         # Before the checkpoint: a resume from it must find the line.
                         summaries.scalars(step, about)
-                    _save(checkpoints, model, about, step, last_saved)
+                    checkpoints.save(model, about)
                     last_saved = step
                     if about:
                         progress.say(f"step {step}: KID {about['kid']:.4f}, checkpoint saved")
             if stop.number and step < last:
                 if step > 0 and step != last_saved:
-                    _save(checkpoints, model, {}, step, last_saved)
+                    _check_weights(model, step, last_saved)
+                    checkpoints.save(model, {})
                 name = signal.Signals(stop.number).name
                 raise Stopped(
                     f"{name}: saved at step {step} of {last}; to go on type {resume_command}",
                     stop.number,
                 )
             if last_saved != step:
-                _save(checkpoints, model, {}, step, last_saved)
+                checkpoints.save(model, {})
     finally:
         summaries.close()
 
@@ -227,15 +238,12 @@ def _remedy(last_saved: int) -> str:
     )
 
 
-def _save(
-    checkpoints: Checkpoints, model: Method, about: dict[str, Any], step: int, last_saved: int
-) -> None:
-    # Finite losses come from the weights before the update: look at what is saved.
+def _check_weights(model: Method, step: int, last_saved: int) -> None:
+    # Finite losses come from the weights before the update: look at what is drawn and saved.
     for weight in model.weights:
         if weight.dtype.startswith(("float", "bfloat")):
             if not bool(tf.reduce_all(tf.math.is_finite(weight.value))):
                 raise Diverged(f"step {step}: {weight.path} is not finite; {_remedy(last_saved)}")
-    checkpoints.save(model, about)
 
 
 def _about(

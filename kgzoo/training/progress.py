@@ -52,6 +52,10 @@ class Progress:
         self._shown = now
         self._show(step, logs)
 
+    def steps_within(self, seconds: float) -> int:
+        """Returns how many steps go into so many seconds, at least 1; 1 before that is known."""
+        return max(1, int(seconds * self.images_per_second / self.images_per_step))
+
     def _show(self, step: int, logs: Mapping[str, float]) -> None:
         speed, left = "compiled", "?"
         if self.images_per_second:

@@ -55,9 +55,14 @@ def locked(workdir: Path) -> Iterator[None]:
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(
                 f"--workdir={workdir} is in use by another run; wait for it or choose another."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"--workdir={workdir} cannot be locked ({error.strerror}); choose a folder on "
+                "another file system."
             ) from None
         yield
 
@@ -74,13 +79,17 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["config"]["image_range"] = tuple(content["config"]["image_range"])
+        content["runtime"]["threads"], content["data"]["shape"]  # a torn file lacks them
         return content
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
 
 
 def check_resume(
-    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
+    workdir: Path,
+    config: Mapping[str, Any],
+    source: data.Source | None,
+    runtime: Mapping[str, Any],
 ) -> None:
     """Checks that the folder is new, or that its run is the one asked for.
 
@@ -95,7 +104,8 @@ def check_resume(
     elif recorded is not None:
         check_same_runtime(recorded["runtime"], runtime)
         _check_same_config(workdir, recorded["config"], config)
-        _check_same_data(workdir, recorded["data"], source)
+        if source is not None:
+            _check_same_data(workdir, recorded["data"], source)
     elif any(not path.name.startswith(".") for path in workdir.iterdir()):
         raise UserError(
             f"--workdir={workdir} holds files but no run; choose an empty or a new folder."
@@ -103,14 +113,19 @@ def check_resume(
 
 
 def write_config(
-    workdir: Path, config: Mapping[str, Any], source: data.Source, runtime: Mapping[str, Any]
+    workdir: Path,
+    config: Mapping[str, Any],
+    source: data.Source,
+    runtime: Mapping[str, Any],
+    command: str,
 ) -> None:
-    """Writes config.json: all fields, the data, what the machine resolved, the version."""
+    """Writes config.json: all fields, the data, what the machine resolved, version and command."""
     content = {
         "config": dict(config),
         "data": source.describe(),
         "runtime": dict(runtime),
         "version": kgzoo.__version__,
+        "command": command,
     }
     write_json(workdir / _CONFIG, content)
 

@@ -18,6 +18,7 @@ __all__ = ["check_same_runtime", "get_strategy", "prepare", "strategy_names"]
 
 _STRATEGIES = ("auto", "one", "mirrored")
 _REMEDIES = {
+    "device": "a machine whose TensorFlow sees a {}",
     "precision": "--config.precision={}",
     "deterministic": "--config.deterministic={}",
     "threads": "--config.threads={}",
@@ -42,8 +43,8 @@ def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
         threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     if config["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config["seed"])
     return {
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         "precision": config["precision"],
         "deterministic": config["deterministic"],
         "threads": threads,
@@ -64,7 +65,7 @@ def check_same_runtime(recorded: Mapping[str, Any], present: Mapping[str, Any]) 
         if field in recorded and recorded[field] != present[field]:
             raise UserError(
                 f"this run was made with {field}={recorded[field]}, here it is {present[field]}; "
-                f"add {remedy.format(recorded[field])} or choose a new --workdir."
+                f"use {remedy.format(recorded[field])} or choose a new --workdir."
             )
 
 
