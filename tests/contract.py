@@ -136,9 +136,7 @@ def model(name: str, **overrides) -> Method:
 def compiled(name: str, optimizers=None, **overrides) -> Method:
     """Returns `model`, compiled with `optimizers(players)` or the row's own."""
     method = model(name, **overrides)
-    make = optimizers or functools.partial(
-        methods.build_optimizers, tiny_config(name, **overrides)
-    )
+    make = optimizers or functools.partial(methods.build_optimizers, tiny_config(name, **overrides))
     method.compile(make(method.players))
     return method
 
@@ -274,7 +272,12 @@ class Quick(_Contract):
         cls = type(self.method)
         # The networks are not built anew for every mistake.
         good = {field: getattr(self.method, field) for field in self.method.get_config()}
-        wrong = {"critic_steps": 0, "batch_size": 0, "mmd_scope": "local", "image_range": (0.0, 9.0)}
+        wrong = {
+            "critic_steps": 0,
+            "batch_size": 0,
+            "mmd_scope": "local",
+            "image_range": (0.0, 9.0),
+        }
         wrong |= {"latent_distribution": "cauchy", "kind": "sound", "ema_half_life_images": -1.0}
         for field in cls.config_fields:
             if isinstance(good[field], bool) or good[field] is None:

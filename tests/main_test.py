@@ -7,6 +7,7 @@ import sys
 import tempfile
 import textwrap
 import unittest
+from unittest import mock
 
 import command_lines
 from kgzoo import catalog, config
@@ -51,7 +52,8 @@ CARD = '''
 
 def get_config(argument=None):
     """Returns fields."""
-    return {"method": "hinge", "dataset": "ring2d", "latent_dim": 7, "critic_width": 9}
+    fields = {"method": "hinge", "dataset": "ring2d", "latent_dim": 7, "critic_width": 9}
+    return {**fields, "spectral_constant": 2.5}
 '''
 
 
@@ -155,17 +157,22 @@ class ComposeTest(unittest.TestCase):
         # The card over the data set.
         self.assertNotEqual(settings["latent_dim"], 7)
         self.assertEqual(resolved.latent_dim, 7)
+        # The card over the row.
+        self.assertNotEqual(row.spectral_constant, 2.5)
+        self.assertEqual(resolved.spectral_constant, 2.5)
         # The override over the card; the last of two.
         self.assertEqual(resolved.critic_width, 11)
         twice = config.compose(overrides=[("critic_width", "11"), ("critic_width", "12")])
         self.assertEqual(twice.critic_width, 12)
 
     def test_the_row_wins_over_the_data_set(self):
-        both = set(catalog.row("gan").settings()) & set(config.DATASET_SETTINGS["ring2d"])
-        self.assertTrue(both)
-        resolved = config.compose("gan", "ring2d")
-        for field in both:
-            self.assertEqual(resolved[field], catalog.row("gan").settings()[field])
+        row = catalog.row("smmd")
+        self.assertNotEqual(row.latent_distribution, "normal")
+        with mock.patch.dict(
+            config.DATASET_SETTINGS, {"ring2d": {"latent_distribution": "normal"}}
+        ):
+            resolved = config.compose("smmd", "ring2d")
+        self.assertEqual(resolved.latent_distribution, row.latent_distribution)
 
     def test_an_equal_choice_is_no_contradiction(self):
         self.assertEqual(config.compose("hinge", "ring2d", self.card()).method, "hinge")
@@ -225,9 +232,9 @@ class ChoicesTest(unittest.TestCase):
 
     def test_choices_are_what_the_packages_accept(self):
         from kgzoo import kernels, methods, networks
-        from kgzoo.discrepancies import mmd
+        from kgzoo.discrepancies import adversarial, mmd
         from kgzoo.evaluation import features
-        from kgzoo.methods import base
+        from kgzoo.methods import base, smmd
         from kgzoo.networks import blocks
         from kgzoo.training import runtime
 
@@ -242,6 +249,7 @@ class ChoicesTest(unittest.TestCase):
             "latent_distribution": base._DISTRIBUTIONS,
             "image_range": base._RANGES,
             "mmd_scope": base._SCOPES,
+            "objective": ["", *adversarial.LOSSES, *smmd._OBJECTIVES],
         }
         self.assertEqual(set(accepted), set(config.CHOICES))
         for field, names in accepted.items():

@@ -79,7 +79,7 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["config"]["image_range"] = tuple(content["config"]["image_range"])
-        content["runtime"]["threads"], content["data"]["shape"]  # a torn file lacks them
+        content["runtime"], content["data"]["shape"]  # a foreign file lacks them
         return content
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
