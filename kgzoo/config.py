@@ -76,7 +76,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "checkpoint_every_steps": (1000, "steps between checkpoints"),
     "score_every_steps": (
         0,
-        "steps between KIDs that pick the best checkpoint; 0: at the end only",
+        "steps between KIDs that pick the best checkpoint; 0: never",
     ),
     "keep_checkpoints": (3, "newest checkpoints kept, beside the best"),
     "num_samples": (2000, "samples that are scored"),

@@ -1,8 +1,9 @@
 """Stationary kernels over `tfp.math.psd_kernels`: functions of the squared distance alone."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
-from tensorflow_probability.python.math import psd_kernels
 
 from kgzoo.kernels.base import Kernel, Sum, as_points, positive
 
@@ -18,10 +19,17 @@ __all__ = [
 _DIRECT_FEATURES = 32
 
 
+def _psd_kernels() -> Any:
+    # Its import takes two seconds, which a start-up should not wait for.
+    from tensorflow_probability.python.math import psd_kernels
+
+    return psd_kernels
+
+
 class _Stationary(Kernel):
     """Hands pairs of points to the TFP kernel that a subclass builds."""
 
-    def _tfp(self, dtype: tf.DType) -> psd_kernels.PositiveSemidefiniteKernel:
+    def _tfp(self, dtype: tf.DType) -> Any:
         raise TypeError(f"{type(self).__name__} must define `_tfp`.")
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -43,8 +51,10 @@ class Gaussian(_Stationary):
     def __init__(self, bandwidth: float = 1.0):
         self.bandwidth = positive("Gaussian", "bandwidth", bandwidth)
 
-    def _tfp(self, dtype: tf.DType) -> psd_kernels.PositiveSemidefiniteKernel:
-        return psd_kernels.ExponentiatedQuadratic(length_scale=tf.constant(self.bandwidth, dtype))
+    def _tfp(self, dtype: tf.DType) -> Any:
+        return _psd_kernels().ExponentiatedQuadratic(
+            length_scale=tf.constant(self.bandwidth, dtype)
+        )
 
     @property
     def at_zero(self) -> float:
@@ -65,8 +75,8 @@ class RationalQuadratic(_Stationary):
     def __init__(self, rate: float = 1.0):
         self.rate = positive("RationalQuadratic", "rate", rate)
 
-    def _tfp(self, dtype: tf.DType) -> psd_kernels.PositiveSemidefiniteKernel:
-        return psd_kernels.RationalQuadratic(scale_mixture_rate=tf.constant(self.rate, dtype))
+    def _tfp(self, dtype: tf.DType) -> Any:
+        return _psd_kernels().RationalQuadratic(scale_mixture_rate=tf.constant(self.rate, dtype))
 
     @property
     def at_zero(self) -> float:

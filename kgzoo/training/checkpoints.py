@@ -83,10 +83,11 @@ class Checkpoints:
             temporary.mkdir(parents=True)
             _trackable(model).write(str(temporary / "weights"))
             text = json.dumps({"step": step, **about}, indent=2)
-            (temporary / _ABOUT).write_text(text)
+            (temporary / _ABOUT).write_text(text, encoding="utf-8")
             sync_folder(temporary)
             if final.exists():
-                shutil.rmtree(final)
+                # Moved away and not removed: at no moment are there fewer whole checkpoints.
+                final.rename(self.folder / f"{_TEMPORARY}old-{step}")
             temporary.rename(final)
             sync_folder(self.folder)
         except (OSError, tf.errors.OpError) as error:
