@@ -17,7 +17,8 @@ from kgzoo.errors import UserError, suggest
 __all__ = ["Overrides", "help_text", "main", "parse", "quiet_tensorflow", "run"]
 
 Overrides = list[tuple[str, str]]
-_VERBS = ("main", "evaluate", "export")
+_VERBS = ("main", "evaluate", "export", "reproduce")
+_CHOOSE = "; choose train, evaluate, export or reproduce."
 
 
 def parse(
@@ -146,7 +147,7 @@ def main() -> None:
     if len(argv) > 1 and not argv[1].startswith("-"):
         name = {"train": "main"}.get(argv[1], argv[1])
         if name not in _VERBS:
-            hint = suggest(argv[1], ("train", *_VERBS[1:])) or "; choose train, evaluate or export."
+            hint = suggest(argv[1], ("train", *_VERBS[1:])) or _CHOOSE
             print(f"kgzoo: {argv[1]} is not a verb{hint}", file=sys.stderr)
             sys.exit(2)
         argv = [argv[0], *argv[2:]]

@@ -2,7 +2,7 @@
 
   python -m kgzoo.main                                     smmd on the embedded digits
   python -m kgzoo.main --method=sn_smmd --dataset=mnist --data_dir=~/tensorflow_datasets
-  python -m kgzoo.main --config=configs/smmd_table1.py:sn_smmd,cifar10
+  python -m kgzoo.main --config=configs/smmd_table1a.py:sn_smmd,cifar10
   python -m kgzoo.main --list_methods
 
 The same command again resumes an interrupted run exactly; on a finished run it prints the results.

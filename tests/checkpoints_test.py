@@ -104,6 +104,59 @@ class StateTest(CheckpointsTestCase):
         self.assertEqual((int(model.step), stamp(model)), (4, 4.0))
 
 
+class ExtraTest(CheckpointsTestCase):
+    """State outside the model: arrays by name."""
+
+    # The middle of the file is in the first: a byte flipped there is one of its numbers.
+    ARRAYS = {"a": np.arange(600.0).reshape(200, 3) / 7, "count": np.array(3, np.int64)}
+
+    def test_it_comes_back_exactly(self):
+        kept = Checkpoints(self.folder)
+        kept.save(at(toy(), 2), {"kid": 0.5}, self.ARRAYS)
+        found = kept.extra(2)
+        self.assertEqual(sorted(found), ["a", "count"])
+        for name, value in self.ARRAYS.items():
+            np.testing.assert_array_equal(found[name], value)
+            self.assertEqual(found[name].dtype, value.dtype)
+        about = kept.restore(toy(seed=1))
+        self.assertEqual(about, {"step": 2, "kid": 0.5, "extra": ["a", "count"]})
+
+    def test_each_step_has_its_own(self):
+        kept = Checkpoints(self.folder)
+        for step in (2, 4):
+            kept.save(at(toy(), step), {}, {"a": np.full(2, step)})
+        kept.save(at(toy(), 6), {}, {})
+        self.assertAllEqual(kept.extra(2)["a"], [2, 2])
+        self.assertAllEqual(kept.extra(4)["a"], [4, 4])
+        self.assertEqual(kept.extra(6), {})
+
+    def test_without_it_there_is_no_file(self):
+        kept = self.saved(2)
+        self.assertEmpty(list(self.folder.rglob("extra*")))
+        self.assertEqual((kept.extra(2), kept.extra(99)), ({}, {}))
+
+    def test_a_damaged_one_is_passed_over(self):
+        for number, how in enumerate((truncate, flip_a_byte, os.remove, lambda path: None)):
+            with self.subTest(number):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                kept = Checkpoints(self.folder)
+                for step in (2, 4):
+                    kept.save(at(toy(), step), {}, self.ARRAYS)
+                how(self.folder / "step_00000004" / "extra.npz")
+                step, printed = self.restored()
+                self.assertEqual(step, 4 if number == 3 else 2)
+                self.assertEqual(printed != "", number != 3)
+
+    def test_a_save_that_dies_leaves_the_one_before(self):
+        kept = Checkpoints(self.folder)
+        kept.save(at(toy(), 2), {}, self.ARRAYS)
+        with mock.patch.object(checkpoints, "sync_folder", side_effect=OSError(28, "full")):
+            with self.assertRaises(UserError):
+                kept.save(at(toy(), 4), {}, self.ARRAYS)
+        self.assertEqual(kept.steps(), [2])
+        self.assertAllEqual(kept.extra(2)["a"], self.ARRAYS["a"])
+
+
 class KeepTest(CheckpointsTestCase):
     def test_the_newest_are_kept(self):
         self.assertEqual(self.saved(1, 2, 3, 4, 5, keep=2).steps(), [4, 5])

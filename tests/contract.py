@@ -47,6 +47,7 @@ _IMAGE_SIZE = 8
 _NUM_EXAMPLES = 40
 _NAMES_A_DAY = 2
 _MOST_CRITIC_STEPS = 2
+_ROOMY_CLIP = 0.5
 _TINY = {
     "generator_width": 4,
     "critic_width": 4,
@@ -89,6 +90,12 @@ def tiny_config(name: str, **overrides):
     """Returns the config of a catalogue name on its `contract_data`, with narrow networks."""
     row = catalog.row(name)
     few = {"critic_steps": min(_MOST_CRITIC_STEPS, row.critic_steps)}
+    if row.clip_weights:
+        # Four filters with weights of 0.01 pass nothing on.
+        few["clip_weights"] = _ROOMY_CLIP
+    if row.contract_data != "digits":
+        # Four ReLU units a layer are dead on most of the plane.
+        few |= {"generator_width": 16, "critic_width": 16}
     return config.compose(name, row.contract_data, overrides={**_TINY, **few, **overrides})
 
 

@@ -12,11 +12,12 @@ from unittest import mock
 
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 from sklearn import datasets
 
 import datadir
 from kgzoo import data
-from kgzoo.data import images, records, synthetic
+from kgzoo.data import images, pipeline, records, synthetic
 from kgzoo.errors import UserError
 
 
@@ -32,6 +33,21 @@ def block_means(image, size):
     factor = len(image) // size
     blocks = image.astype(np.float64).reshape(size, factor, size, factor, -1)
     return blocks.mean(axis=(1, 3))
+
+
+def area_weights(stored, wanted):
+    """[wanted, stored] weights of an area average: how much of each pixel a new one covers."""
+    edges = np.linspace(0.0, stored, wanted + 1)
+    ends = np.minimum(edges[1:, np.newaxis], np.arange(1, stored + 1))
+    overlap = ends - np.maximum(edges[:-1, np.newaxis], np.arange(stored))
+    return np.clip(overlap, 0.0, None) * wanted / stored
+
+
+def area_means(image, size):
+    """Area averages of a square image by any factor, in float64."""
+    weights = area_weights(len(image), size)
+    rows = np.tensordot(weights, image.astype(np.float64), axes=1)
+    return np.matmul(weights, rows)
 
 
 def bicubic_weights(stored, wanted):
@@ -216,13 +232,8 @@ class CropAndResizeTest(tf.test.TestCase):
 
     def test_fractional_factors_weigh_cut_pixels(self):
         image = np.random.RandomState(2).randint(0, 256, (7, 7, 1)).astype(np.uint8)
-        edges = np.linspace(0.0, 7.0, 4)
-        overlap = np.minimum(edges[1:, np.newaxis], np.arange(1, 8)) - np.maximum(
-            edges[:-1, np.newaxis], np.arange(7)
-        )
-        weights = np.clip(overlap, 0.0, None) * 3.0 / 7.0
         result = images.crop_and_resize(tf.constant(image), 3).numpy()
-        self.assertLess(np.abs(result[..., 0] - weights @ image[..., 0] @ weights.T).max(), 0.51)
+        self.assertLess(np.abs(result - area_means(image, 3)).max(), 0.51)
 
     def test_the_right_size_is_left_alone_inside_a_graph_of_unknown_shape(self):
         image = np.random.RandomState(3).randint(0, 256, (9, 9, 3)).astype(np.uint8)
@@ -520,6 +531,133 @@ class PreparedTest(tf.test.TestCase):
         self.write("omniglot", "3.0.0", (8, 8, 4), pictures, folder=folder)
         with self.assertRaisesRegex(UserError, r"uint8 \[8, 8, 4\].*8-bit grey or RGB"):
             data.load("omniglot", data_dir=str(folder))
+
+
+class PapersSetsTest(parameterized.TestCase, tf.test.TestCase):
+    """The image sets of the SMMD and repulsive papers: TFDS's own features, invented pictures."""
+
+    NAMES = {
+        "celeb_a": ("train", "validation", "test"),
+        "stl10": ("train", "test", "unlabelled"),
+        "imagenet_resized/64x64": ("train", "validation"),
+        "lsun/bedroom": ("train", "validation"),
+    }
+    # A split's number of examples tells which one was read.
+    COUNTS = {"train": 13, "validation": 3, "test": 4, "unlabelled": 11}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        import tensorflow_datasets as tfds
+
+        cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        nothing = cls.enterClassContext(tempfile.TemporaryDirectory())
+        with mock.patch.object(socket, "getaddrinfo", side_effect=AssertionError("network")):
+            for name, splits in cls.NAMES.items():
+                # TFDS's own builder gives version and features; nothing of the set is needed.
+                builder = tfds.builder(name, data_dir=nothing)
+                parts = {}
+                for split in splits:
+                    with tfds.testing.mock_data(num_examples=cls.COUNTS[split]):
+                        parts[split] = builder.as_dataset(split=split)
+                base, _, config = name.partition("/")
+                with mock.patch.dict(os.environ, {"TQDM_DISABLE": "1"}):
+                    tfds.dataset_builders.store_as_tfds_dataset(
+                        base,
+                        str(builder.version),
+                        builder.info.features,
+                        parts,
+                        config=config or None,
+                        data_dir=cls.folder,
+                        download_config=tfds.download.DownloadConfig(
+                            num_shards=2, try_download_gcs=False
+                        ),
+                    )
+
+    def load(self, name, split="train", **arguments):
+        with mock.patch.object(socket, "getaddrinfo", side_effect=AssertionError("network")):
+            return data.load(name, split, data_dir=self.folder, **arguments)
+
+    def stored(self, name, split):
+        """The pictures as TFDS itself reads them."""
+        import tensorflow_datasets as tfds
+
+        (version,) = (pathlib.Path(self.folder) / name).iterdir()
+        dataset = tfds.builder_from_directory(version).as_dataset(split=split)
+        return [example["image"] for example in dataset.as_numpy_iterator()]
+
+    @parameterized.parameters(
+        ("celeb_a", 64, "train", "test"),
+        ("stl10", 48, "unlabelled", "test"),
+        ("imagenet_resized/64x64", 64, "train", "validation"),
+        ("lsun/bedroom", 64, "train", "validation"),
+    )
+    def test_default_size_and_splits(self, name, size, train, test):
+        for split, stored_as in (("train", train), ("test", test)):
+            source = self.load(name, split)
+            self.assertEqual(source.describe()["prepared_split"], stored_as)
+            self.assertEqual(source.num_examples, self.COUNTS[stored_as])
+            self.assertEqual(source.examples.shape[1:], (size, size, 3))
+            self.assertEqual(source.examples.dtype, np.uint8)
+            self.assertEqual(source.name, name)
+
+    @parameterized.parameters(("celeb_a", 64, 178), ("celeb_a", 160, 178), ("stl10", 48, 96))
+    def test_centre_squares_averaged_over_areas(self, name, size, side):
+        stored = self.stored(name, {"celeb_a": "train", "stl10": "unlabelled"}[name])
+        squares = [centre_square(picture) for picture in stored]
+        self.assertEqual({square.shape for square in squares}, {(side, side, 3)})
+        oracle = np.stack([area_means(square, size) for square in squares])
+        source = self.load(name, image_size=size)
+        self.assertEqual(len(source.examples), len(oracle))
+        # Both readers keep the stored order.
+        self.assertLess(np.abs(source.examples - oracle).max(), 0.51)
+        self.assertIn(f"{size}x{size}", source.describe()["preprocessing"])
+
+    def test_the_square_of_a_face_leaves_out_twenty_rows_above_and_below(self):
+        rows = np.arange(218, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+        face = tf.constant(np.broadcast_to(rows, (218, 178, 3)))
+        self.assertAllEqual(images.crop_and_resize(face, 178)[:, 0, 0], np.arange(20, 198))
+
+    def test_imagenet_64_is_taken_as_it_is_stored(self):
+        source = self.load("imagenet_resized/64x64")
+        self.assertEqual(source.describe()["preprocessing"], "none")
+        wanted = sorted(image.tobytes() for image in self.stored(source.name, "train"))
+        self.assertEqual(sorted(image.tobytes() for image in source.examples), wanted)
+        self.assertLen(source.labels, 13)
+        # There is only one form here, so the short name finds it.
+        self.assertAllEqual(self.load("imagenet_resized").examples, source.examples)
+
+    @parameterized.product(
+        which=(
+            ("celeb_a", {}, 64),
+            ("celeb_a", {"image_size": 160}, 160),
+            ("stl10", {}, 48),
+            ("imagenet_resized/64x64", {}, 64),
+            ("lsun/bedroom", {}, 64),
+        ),
+        streamed=(False, True),
+    )
+    def test_training_batches(self, which, streamed):
+        name, options, size = which
+        limit = {"memory_limit_bytes": 0} if streamed else {}
+        source = self.load(name, **options, **limit)
+        self.assertEqual(source.examples is None, streamed)
+        self.assertEqual(source.shape, (size, size, 3))
+        dataset = pipeline.training_dataset(
+            source, seed=3, batch_size=4, batches_per_step=2, num_replicas=2
+        )
+        self.assertEqual(dataset.element_spec.dtype, tf.uint8)
+        # Two epochs and more; each has every picture once.
+        elements = list(dataset.take(8).as_numpy_iterator())
+        self.assertEqual({element.shape for element in elements}, {(2, 2, size, size, 3)})
+        # [steps, replicas, batches, share, ...] to the order in which the steps use them.
+        rows = np.stack(elements).reshape(4, 2, 2, 2, size, size, 3).swapaxes(1, 2)
+        rows = [row.tobytes() for row in rows.reshape(32, size, size, 3)]
+        (whole,) = data.batches(source, source.num_examples)
+        whole = sorted(picture.tobytes() for picture in whole)
+        self.assertEqual(sorted(rows[: len(whole)]), whole)
+        self.assertEqual(sorted(rows[len(whole) : 2 * len(whole)]), whole)
+        self.assertNotEqual(rows[: len(whole)], rows[len(whole) : 2 * len(whole)])
 
 
 class RealDataTest(tf.test.TestCase):

@@ -15,6 +15,12 @@ import contract
 import replicas
 from kgzoo import catalog
 
+
+def on_several(names):
+    """Returns the names that train on several replicas, each once."""
+    return tuple(n for n in dict.fromkeys(names) if not catalog.row(n).one_replica)
+
+
 RUNNER = pathlib.Path(replicas.__file__)
 # One with every kind of state: averages, moving statistics, a learned gain, sigma's vectors, and
 # losses of all kinds: a mean over examples, an MMD, a scale.
@@ -103,7 +109,7 @@ class TwoReplicas:
 
 
 class DistributionTest(TwoReplicas, tf.test.TestCase):
-    names = tuple(dict.fromkeys((*ALWAYS, *contract.names_in_full())))
+    names = on_several((*ALWAYS, *contract.names_in_full()))
     traced = ("smmd",)
 
     def test_covers_every_kind_of_state(self):
@@ -142,7 +148,7 @@ class DistributionTest(TwoReplicas, tf.test.TestCase):
 
 @pytest.mark.slow
 class AllMethodsDistributionTest(TwoReplicas, tf.test.TestCase):
-    names = traced = tuple(catalog.names())
+    names = traced = on_several(catalog.names())
 
 
 if __name__ == "__main__":

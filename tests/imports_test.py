@@ -13,12 +13,15 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LONGEST_FILE_LINES = 400
+# The catalogue is one table, to be read at a glance: it grows by a dozen lines a method.
+TABLES = {"kgzoo.catalog"}
 
 # Imports go from a higher number to a lower one. Anyone may import kgzoo.errors and kgzoo.catalog.
 RANKS = {
     "__version__": 0,  # the string in kgzoo/__init__.py
     "errors": 0,
     "catalog": 0,
+    "fields": 1,
     "kernels": 1,
     "layers": 1,
     "discrepancies": 2,
@@ -32,6 +35,7 @@ RANKS = {
     "serving": 5,
     "cli": 5,
     "results": 6,
+    "reproductions": 6,
     "main": 7,
     "evaluate": 7,
     "export": 7,
@@ -40,11 +44,17 @@ RANKS = {
     "__main__": 8,
     "": 8,  # kgzoo/__init__.py
 }
-# What the families share; base is theirs to subclass, average and noise are base's own.
-FAMILY_FREE = {"kgzoo.methods.base", "kgzoo.methods.average", "kgzoo.methods.noise"}
+# What the families share: base, theirs to subclass, and the parts it is made of.
+FAMILY_FREE = {
+    f"kgzoo.methods.{part}"
+    for part in (
+        *("base", "average", "noise", "augmentation", "inputs", "persistence", "sampling"),
+        *("schedule", "critic_passes"),
+    )
+}
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}
 VERBS = ("main", "evaluate", "export", "reproduce", "report")
-LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "cli", "errors")
+LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "fields", "cli", "errors")
 LIGHT = {"kgzoo", *(f"kgzoo.{area}" for area in LIGHT_AREAS)}
 LIGHT_IMPORTS = {"absl", "ml_collections", "kgzoo.__version__", *LIGHT, *sys.stdlib_module_names}
 CARD_IMPORTS = {"ml_collections", "kgzoo.errors", "kgzoo.catalog", "kgzoo.config"}
@@ -184,7 +194,7 @@ def shape_complaints(name: str, source: str, needs_all: bool) -> list[str]:
         complaints.append(f"{name} has no __all__")
     if name.split(".")[-1] in DRAWERS:
         complaints.append(f"{name} is a drawer for everything; name it after what it holds")
-    if source.count("\n") > LONGEST_FILE_LINES:
+    if name not in TABLES and source.count("\n") > LONGEST_FILE_LINES:
         complaints.append(f"{name} is longer than {LONGEST_FILE_LINES} lines")
     if found := UNFINISHED.search(source):
         complaints.append(f"{name} is unfinished: {found.group()}")

@@ -236,6 +236,76 @@ class CallTest(parameterized.TestCase, tf.test.TestCase):
             self.assertAllClose(layer.spectral_u, u / np.linalg.norm(u), atol=1e-5)
 
 
+class SetProductTest(parameterized.TestCase, tf.test.TestCase):
+    def _critic(self, name, size, spectral="pico"):
+        return networks.get(name).critic(
+            sample_shape=(size, size, 3),
+            output_dim=16,
+            width=2,
+            spectral=spectral,
+            spectral_constant=1.0,
+            dtype="float32",
+        )
+
+    @parameterized.parameters(
+        # 64 ** (1 / 8) is 2 ** 0.75; the paper's two networks have 8 and 10 layers.
+        ("sndcgan", 16, 64.0, 2**0.75, 1.6818),
+        ("sndcgan", 16, 256, 2.0, 2.0),
+        ("dcgan64", 16, 64.0, 2**0.6, 1.5157),
+        ("dcgan_resnet", 32, 64.0, 2.0, 2.0),
+        ("resnet", 16, 2.0**7, 2**0.5, 1.4142),
+        ("sndcgan", 16, 0.5, 0.5**0.125, 0.9170),
+    )
+    def test_root_of_the_number_of_layers(self, name, size, product, exact, printed):
+        critic = self._critic(name, size)
+        constant = layers.set_product(critic, product)
+        self.assertIs(type(constant), float)
+        self.assertAlmostEqual(constant, exact, places=12)
+        self.assertAlmostEqual(constant, printed, places=4)
+        found = layers.spectral_layers(critic)
+        self.assertEqual({layer.constant for layer in found}, {constant})
+        self.assertAlmostEqual(np.prod([layer.constant for layer in found]), product)
+
+    def test_outputs_grow_by_the_product(self):
+        # Linear layers without a bias: every factor comes out in front, nested models included.
+        inner = keras.Sequential(
+            [keras.Input([4]), layers.SpectralDense(4, use_bias=False, learned_gain=True)]
+        )
+        stack = [layers.SpectralDense(4, use_bias=False, constant=1.0), inner]
+        model = keras.Sequential([keras.Input([5]), *stack, keras.layers.Dense(2, use_bias=False)])
+        inputs = tf.random.stateless_normal([3, 5], [1, 2])
+        before = model(inputs)
+        self.assertAlmostEqual(layers.set_product(model, 9.0), 3.0)
+        self.assertAllClose(model(inputs), 9.0 * before, rtol=1e-5)
+        # Set, not multiplied.
+        layers.set_product(model, 9.0)
+        self.assertAllClose(model(inputs), 9.0 * before, rtol=1e-5)
+
+    @parameterized.parameters("pim", "pico", "gain")
+    def test_survives_a_keras_file(self, spectral):
+        critic = self._critic("sndcgan", 8, spectral)
+        constant = layers.set_product(critic, 64.0)
+        path = os.path.join(self.get_temp_dir(), "critic.keras")
+        critic.save(path)
+        loaded = keras.models.load_model(path)
+        for layer in layers.spectral_layers(loaded):
+            self.assertEqual(layer.constant, constant)
+            self.assertEqual(layer.get_config()["constant"], constant)
+        images = tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
+        self.assertAllEqual(loaded(images), critic(images))
+
+    @parameterized.parameters(0.0, -64.0, float("nan"), float("inf"))
+    def test_wrong_products(self, product):
+        critic = self._critic("sndcgan", 8)
+        with self.assertRaisesRegex(UserError, "spectral_product=.*above 0"):
+            layers.set_product(critic, product)
+        self.assertEqual({layer.constant for layer in layers.spectral_layers(critic)}, {1.0})
+
+    def test_no_spectral_layer(self):
+        with self.assertRaisesRegex(UserError, "'critic' has none; set --config.spectral"):
+            layers.set_product(self._critic("sndcgan", 8, "none"), 64.0)
+
+
 class GradientTest(parameterized.TestCase, tf.test.TestCase):
     def _gradients(self, layer, inputs, upstream):
         with tf.GradientTape() as tape:

@@ -19,8 +19,10 @@ from kgzoo import config, data
 from kgzoo.data.pipeline import training_dataset
 from kgzoo.errors import UserError
 from kgzoo.evaluation import score_card
-from kgzoo.training import loop, run_folder
+from kgzoo.methods import Method
+from kgzoo.training import early_critic, loop, run_folder, spectra
 from kgzoo.training.checkpoints import Checkpoints
+from kgzoo.training.early_critic import EarlyCritic
 from kgzoo.training.progress import Progress, duration
 from kgzoo.training.summaries import Summaries
 
@@ -111,8 +113,25 @@ class TrainTest(LoopTestCase):
         self.assertEqual((checkpoints.best(), checkpoints.steps()), (best, sorted({best, 8})))
         self.assertEqual(checkpoints.about(best)["kid"], kids[best])
 
+    def test_traces_spectra_with_every_picture(self):
+        self.train(steps=4, sample_every_steps=3)
+        lines = (self.workdir / "spectra.jsonl").read_text().splitlines()
+        lines = [json.loads(line) for line in lines]
+        self.assertEqual([line["step"] for line in lines], [0, 3, 4])
+        for line in lines:
+            self.assertEqual(list(line["layers"])[0], "1_dense")
+            for layer in line["layers"].values():
+                self.assertGreater(layer["sigma"], 0)
+        first = [line["layers"]["1_dense"]["sigma"] for line in lines]
+        self.assertLen(set(first), 3)
+
+    def test_without_pictures_there_are_no_spectra(self):
+        self.train(steps=1)
+        self.assertFalse((self.workdir / "spectra.jsonl").exists())
+
     def test_the_largest_seed_serves(self):
-        self.train(steps=1, seed=2**31 - 1, score_every_steps=1, sample_every_steps=1)
+        early = {"early_critic_steps": 2, "early_steps": 1}
+        self.train(steps=1, seed=2**31 - 1, score_every_steps=1, sample_every_steps=1, **early)
         self.assertIn("kid", self.records()[-1])
 
     def test_calls_of_several_steps_change_nothing(self):
@@ -140,7 +159,11 @@ class StopTest(LoopTestCase):
     """The run is stopped in every way, and its record reads as if it had not been.
 
     Eagerly, for the sake of time: `resume_test.py` does the same with graphs, in real processes.
+    Steps 0, 1, 2, 4 and 6 have extra critic updates.
     """
+
+    FIELDS = {"early_critic_steps": 3, "early_steps": 3, "early_every_steps": 2}
+    whole = None
 
     def setUp(self):
         super().setUp()
@@ -148,18 +171,29 @@ class StopTest(LoopTestCase):
         self.addCleanup(tf.config.run_functions_eagerly, False)
 
     def resumed(self, broken):
-        """Runs whole and broken; returns both folders after the second has been resumed."""
-        fields = {"score_every_steps": 4, "log_every_steps": 1}
-        whole = self.workdir / "whole"
-        whole.mkdir()
-        model, _ = self.train(workdir=whole, **fields)
+        """Runs `broken`, which is stopped, and goes on: all must be as in a run that is not."""
+        fields = {"score_every_steps": 4, "log_every_steps": 1, "sample_every_steps": 3}
+        fields |= self.FIELDS
+        state, whole = self.uninterrupted(fields)
         broken(fields)
         again, _ = self.train(**fields)
-        for wanted, found in zip(
-            contract.state(model).values(), contract.state(again).values(), strict=True
-        ):
+        for wanted, found in zip(state, contract.state(again).values(), strict=True):
             np.testing.assert_array_equal(found, wanted)
         self.assertEqual(self.records(), self.records(whole))
+        spectra = [(each / "spectra.jsonl").read_text() for each in (whole, self.workdir)]
+        self.assertEqual(spectra[0], spectra[1])
+        self.assertEqual(events(self.workdir), events(whole))
+
+    def uninterrupted(self, fields):
+        """Returns final state and folder of a run that all tests are compared with."""
+        cls = type(self)
+        if cls.whole is None:
+            temporary = tempfile.TemporaryDirectory()
+            cls.addClassCleanup(temporary.cleanup)
+            folder = pathlib.Path(temporary.name)
+            model, _ = self.train(workdir=folder, **fields)
+            cls.whole = list(contract.state(model).values()), folder
+        return cls.whole
 
     def test_a_signal_saves_and_leaves(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -187,6 +221,22 @@ class StopTest(LoopTestCase):
         self.assertEqual(self.kept()[-1], 5)
         self.assertIs(signal.getsignal(number), before)
 
+    def test_a_signal_among_the_updates_of_a_step_finishes_the_step(self):
+        self.resumed(self.stopped_among)
+
+    def stopped_among(self, fields):
+        real = EarlyCritic.run
+
+        def run(early, step):
+            for logs in real(early, step):
+                if step == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield logs
+
+        with mock.patch.object(EarlyCritic, "run", run):
+            with self.assertRaisesRegex(loop.Stopped, "saved at step 3 of 8"):
+                self.train(**fields)
+
     def test_killed_before_a_checkpoint(self):
         self.resumed(lambda fields: self.killed(fields, after=False))
 
@@ -199,10 +249,10 @@ class StopTest(LoopTestCase):
 
         real = Checkpoints.save
 
-        def save(checkpoints, model, about):
+        def save(checkpoints, model, *others):
             if int(model.step) == 8 and not after:
                 raise Killed
-            real(checkpoints, model, about)
+            real(checkpoints, model, *others)
             if int(model.step) == 4 and after:
                 raise Killed
 
@@ -215,6 +265,123 @@ class StopTest(LoopTestCase):
         model, _ = self.train(steps=8)
         self.assertEqual(int(model.step), 8)
         self.assertEqual([line["step"] for line in self.records()], [2, 4, 6, 8])
+
+
+class EarlyCriticTest(LoopTestCase):
+    """Extra critic updates: how many, of which examples, and what they may break."""
+
+    FIELDS = {"early_critic_steps": 3, "early_steps": 2, "early_every_steps": 5}
+
+    def setUp(self):
+        super().setUp()
+        tf.config.run_functions_eagerly(True)
+        self.addCleanup(tf.config.run_functions_eagerly, False)
+
+    def seen(self, **fields):
+        """Trains; returns (step, index, examples) of every extra update, and the model."""
+        calls, real = [], Method.critic_step
+
+        def critic_step(model, examples, index):
+            calls.append((int(model.step), int(index), np.array(examples)))
+            return real(model, examples, index)
+
+        with mock.patch.object(Method, "critic_step", critic_step):
+            model, _ = self.train(**{**self.FIELDS, **fields})
+        return calls, model
+
+    def test_as_many_as_the_method_asks_for(self):
+        calls, model = self.seen()
+        steps = [(step, index) for step in (0, 1, 5) for index in (0, 1)]
+        self.assertEqual([call[:2] for call in calls], steps)
+        counts = {name: int(each.iterations) for name, each in model.optimizers.items()}
+        self.assertEqual(counts, {"critic": 8 + 6, "generator": 8})
+        self.assertEqual([line["step"] for line in self.records()], [2, 4, 6, 8])
+
+    def test_examples_are_a_stream_of_their_own(self):
+        calls, _ = self.seen()
+        found = np.stack([call[2] for call in calls])
+        # Six batches of 8 of 64 examples: none twice.
+        self.assertEqual(found.shape, (6, 8, 2))
+        self.assertLen(np.unique(found.reshape(-1, 2), axis=0), 48)
+        main = training_dataset(POINTS, seed=0, batch_size=8, batches_per_step=2)
+        first = next(iter(main)).numpy()
+        self.assertFalse(any(np.array_equal(found[0], batch) for batch in first))
+        again = self.workdir / "again"
+        again.mkdir()
+        self.workdir = again
+        self.seen(steps=1)
+        resumed, _ = self.seen()
+        self.assertEqual([call[0] for call in resumed], [1, 1, 5, 5])
+        self.assertAllEqual(np.stack([call[2] for call in resumed]), found[2:])
+
+    def test_they_train_the_critic(self):
+        (_, one), two = self.seen(steps=2), self.workdir / "two"
+        two.mkdir()
+        other, _ = self.train(workdir=two, steps=2)
+        weights = [model.critic.trainable_variables[0].numpy() for model in (one, other)]
+        self.assertNotAllClose(weights[0], weights[1], rtol=0, atol=1e-5)
+
+    def test_no_stream_is_opened_where_none_are_left(self):
+        real = training_dataset
+        with mock.patch.object(early_critic, "training_dataset", side_effect=real) as opened:
+            self.seen(steps=4, early_critic_steps=0)
+            opened.assert_not_called()
+            self.workdir /= "early"
+            self.workdir.mkdir()
+            self.seen(steps=3, early_every_steps=0)
+            opened.assert_called_once()
+            calls, _ = self.seen(steps=6, early_every_steps=0)
+            opened.assert_called_once()
+        self.assertEmpty(calls)
+
+    def test_a_loss_that_is_not_finite_is_told(self):
+        def change(model, step, losses):
+            # The critic's third update of step 1: two extra ones, then its own.
+            bad = int(model.optimizers["critic"].iterations) == 4
+            factor = np.nan if bad and "critic" in losses else 1.0
+            return {name: (loss * factor, rest) for name, (loss, rest) in losses.items()}
+
+        words = "^step 2: critic_loss is nan in extra critic update 2; nothing is saved"
+        with self.assertRaisesRegex(loop.Diverged, words):
+            self.train(change, **self.FIELDS)
+        self.assertEmpty(self.kept())
+
+    def test_graph_calls_end_where_extra_updates_begin(self):
+        tf.config.run_functions_eagerly(False)
+        one, _ = self.train(steps_per_execution=1, **self.FIELDS)
+        other = self.workdir / "other"
+        other.mkdir()
+        # No other reason to end a call: 8 steps would fit.
+        many, _ = self.train(
+            workdir=other,
+            steps_per_execution=8,
+            log_every_steps=8,
+            checkpoint_every_steps=8,
+            **self.FIELDS,
+        )
+        for wanted, found in zip(
+            contract.state(one).values(), contract.state(many).values(), strict=True
+        ):
+            np.testing.assert_array_equal(found, wanted)
+
+    def test_length_of_calls(self):
+        model = contract.toy(**{**self.FIELDS, "early_every_steps": 6})
+        early = early_critic.EarlyCritic(
+            model, POINTS, {"seed": 0, "batch_size": 8}, tf.distribute.get_strategy(), 0, 20
+        )
+        found = [early.call_length(step, 4) for step in range(9)]
+        self.assertEqual(found, [1, 1, 4, 3, 2, 1, 1, 4, 4])
+        self.assertEqual([early.call_length(2, n) for n in (1, 2, 4, 5, 99)], [1, 2, 4, 4, 4])
+
+
+def events(workdir):
+    """Returns (step, tag) of all TensorBoard events of a run, sorted."""
+    found = []
+    for path in (workdir / "events").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(event.step, value.tag) for value in event.summary.value]
+    return sorted(found)
 
 
 def _not_a_number_at(bad_step, player, value=np.nan):
@@ -380,6 +547,40 @@ class SummariesTest(tf.test.TestCase):
         Summaries(workdir, 0).close()
         self.assertEqual((workdir / "metrics.jsonl").read_text(), "")
 
+    def test_spectra_and_events_are_cut_too(self):
+        workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        found = {"1_dense": spectra.spectrum(np.eye(2))}
+        summaries = Summaries(workdir, 0)
+        for step in range(0, 7, 2):
+            summaries.scalars(step, {"a": 1.0})
+            summaries.spectra(step, found)
+        summaries.close()
+        (path,) = (workdir / "events").iterdir()
+        whole = events(workdir)
+        self.assertLen(whole, 4 * 4)
+        content = path.read_bytes()
+        # Killed while it wrote.
+        path.write_bytes(content[:-5])
+        Summaries(workdir, 4).close()
+        self.assertEqual(events(workdir), [each for each in whole if each[0] <= 4])
+        lines = (workdir / "spectra.jsonl").read_text().splitlines()
+        self.assertEqual([json.loads(line)["step"] for line in lines], [0, 2, 4])
+        # What need not be cut is not written anew, even though a resumed run never draws again.
+        before = path.stat().st_ino
+        Summaries(workdir, 4).close()
+        self.assertEqual(path.stat().st_ino, before)
+
+    def test_a_run_that_begins_anew_keeps_nothing(self):
+        workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for _ in range(2):
+            summaries = Summaries(workdir, 0)
+            summaries.scalars(0, {"a": 1.0})
+            summaries.spectra(0, {"1_dense": spectra.spectrum(np.eye(2))})
+            summaries.close()
+        self.assertLen(events(workdir), 4)
+        for name in ("metrics.jsonl", "spectra.jsonl"):
+            self.assertLen((workdir / name).read_text().splitlines(), 1)
+
 
 class ProgressTest(tf.test.TestCase):
     LOGS = {"critic_loss": -0.5, "generator_loss": 0.25, "scale": 3.0}
@@ -409,6 +610,19 @@ class ProgressTest(tf.test.TestCase):
         self.assertStartsWith(text, "\rstep 1/3 ")
         self.assertEqual(text.count("\n"), 1)
         self.assertEqual(text.splitlines()[-1].split("\r")[-1], "done")
+
+    def test_images_beyond_the_schedule_count(self):
+        # Before step 0 a hundred batches, then none: the rate is that of images, not of steps.
+        clock = iter((0.0, 10.1, 10.2, 10.3))
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), mock.patch("time.monotonic", lambda: next(clock)):
+            progress = Progress(0, 103, 8, lambda step: 800 if step > 0 else 0)
+            progress.update(0, self.LOGS)
+            for step in (1, 2, 3):
+                progress.update(step, self.LOGS)
+                self.assertAllClose(progress.images_per_second, 80.0)
+        self.assertEqual(progress.steps_within(2.0), 20)
+        self.assertIn("80 images/s  10s left", out.getvalue())
 
     def test_durations(self):
         for seconds, text in ((0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (200, "3m20s")):

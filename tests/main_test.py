@@ -39,11 +39,11 @@ MISTAKES = {
     "dataset": (["--dataset=digit"], ["digit", "did you mean 'digits'?"]),
     "missing": (["--dataset=cifar10", "--data_dir=/nonexistent"], ["cifar10", "/nonexistent"]),
     "folder": (["--dataset=image_folder:/nonexistent"], ["/nonexistent"]),
-    "card": (["--config=configs/smd_table1.py"], ["smd_table1.py", "configs/smmd_table1.py"]),
-    "card_argument": (["--config=configs/smmd_table1.py:smd"], ["smd", "smmd"]),
+    "card": (["--config=configs/smd_table1a.py"], ["smd_table1a.py", "configs/smmd_table1a.py"]),
+    "card_argument": (["--config=configs/smmd_table1a.py:smd"], ["smd", "smmd"]),
     "card_method": (
-        ["--config=configs/smmd_table1.py:smmd", "--method=gan"],
-        ["--method=gan", "method=smmd", "smmd_table1.py"],
+        ["--config=configs/smmd_table1a.py:smmd", "--method=gan"],
+        ["--method=gan", "method=smmd", "smmd_table1a.py"],
     ),
 }
 CARD = '''
@@ -232,11 +232,13 @@ class ChoicesTest(unittest.TestCase):
 
     def test_choices_are_what_the_packages_accept(self):
         from kgzoo import kernels, methods, networks
-        from kgzoo.discrepancies import adversarial, mmd
+        from kgzoo.discrepancies import adversarial, mmd, repulsive
         from kgzoo.evaluation import features
-        from kgzoo.methods import base, smmd
+        from kgzoo.methods import augmentation, base, gan, gradient_constrained, mmd_gan, smmd
         from kgzoo.networks import blocks
-        from kgzoo.training import runtime
+        from kgzoo.training import rate_schedule, runtime
+
+        families = (mmd_gan, smmd, gradient_constrained)
 
         accepted = {
             "strategy": runtime.strategy_names(),
@@ -249,7 +251,15 @@ class ChoicesTest(unittest.TestCase):
             "latent_distribution": base._DISTRIBUTIONS,
             "image_range": base._RANGES,
             "mmd_scope": base._SCOPES,
-            "objective": ["", *adversarial.LOSSES, *smmd._OBJECTIVES],
+            "objective": [
+                *("", *adversarial.LOSSES),
+                *(name for family in families for name in family._OBJECTIVES),
+            ],
+            "penalty": dict.fromkeys((*gan._PENALTIES, *mmd_gan._PENALTIES)),
+            "bounding": repulsive.BOUNDINGS,
+            "augmentation": augmentation.AUGMENTATIONS,
+            "optimizer": methods._OPTIMIZERS,
+            "learning_rate_schedule": rate_schedule.NAMES,
         }
         self.assertEqual(set(accepted), set(config.CHOICES))
         for field, names in accepted.items():

@@ -46,9 +46,9 @@ class EstimatorTest(parameterized.TestCase, tf.test.TestCase):
             kernel, function = kernels.Gaussian(1.5), _rbf(1.5)
             xx, xy, yy = _means(function, x, y, estimator)
             x, y = tf.constant(x), tf.constant(y)
-            self.assertAllClose(
-                mmd.mean_kernels(kernel, x, y, estimator), (xx, xy, yy), rtol=1e-12, atol=1e-12
-            )
+            means = mmd.mean_kernels(kernel, x, y, estimator)
+            self.assertEqual(means._fields, ("xx", "xy", "yy"))
+            self.assertAllClose(tuple(means), (xx, xy, yy), rtol=1e-12, atol=1e-12)
             value, diagnostics = mmd.mmd2(kernel, x, y, estimator)
             self.assertEqual((value.dtype, value.shape), (tf.float64, ()))
             self.assertAllClose(value, xx + yy - 2 * xy, rtol=1e-10, atol=1e-12)
@@ -65,6 +65,49 @@ class EstimatorTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllEqual(
             mmd.mmd2(kernel, x, y)[0], mmd.mmd2(kernel, x, y, estimator="unbiased")[0]
         )
+
+    @_estimators
+    def test_what_bounds_the_matrices_sees_each_by_name(self, estimator):
+        x, y = _samples(4, 4, 2)
+        factors, seen = {"xx": 2.0, "xy": 3.0, "yy": 5.0}, {}
+
+        def bound(matrix, name):
+            seen[name] = matrix
+            return factors[name] * matrix
+
+        kernel = kernels.Gaussian()
+        means = mmd.mean_kernels(kernel, tf.constant(x), tf.constant(y), estimator, bound)
+        expected = np.array([2.0, 3.0, 5.0]) * _means(_rbf(), x, y, estimator)
+        self.assertAllClose(tuple(means), expected, rtol=1e-12, atol=1e-12)
+        # Real with generated, the real ones in rows.
+        self.assertAllClose(seen["xy"], [[_rbf()(a, b) for b in y] for a in x])
+
+    @_estimators
+    def test_a_weighted_sum_of_means(self, estimator):
+        x, y = map(tf.constant, _samples(4, 4, 2))
+        means = mmd.mean_kernels(kernels.Gaussian(), x, y, estimator)
+        value = mmd.combine(means, (0.5, -3.0, 2.0), x, y, estimator)
+        expected = 0.5 * means.xx - 3.0 * means.xy + 2.0 * means.yy
+        self.assertAllClose(value, expected, rtol=1e-12)
+
+    @_estimators
+    def test_a_last_batch_of_one_has_no_unbiased_value(self, estimator):
+        # Its size is known to the graph alone; without pairs there is nothing to learn, nor NaN.
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float64)] * 2)
+        def value_and_gradient(x, y):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                value, _ = mmd.mmd2(kernels.Gaussian(), x, y, estimator)
+            return value, tape.gradient(value, x)
+
+        x, y = map(tf.constant, _samples(4, 4, 2))
+        value, gradient = value_and_gradient(x[:1], y[:1])
+        self.assertTrue(np.all(np.isfinite(gradient)))
+        if estimator == "biased":
+            self.assertAllClose(value, 2 - 2 * _rbf()(x[0].numpy(), y[0].numpy()))
+        else:
+            self.assertAllEqual(value, 0.0)
+            self.assertAllEqual(gradient, np.zeros([1, 2]))
 
     @_estimators
     def test_bfloat16_features_give_a_float32_value(self, estimator):

@@ -1,4 +1,9 @@
-"""Networks against Table S1 of the repulsive MMD-GAN paper, and what every network promises."""
+"""Networks against the repulsive paper's Tables S1 and S2, and what every network promises.
+
+The residual networks have tests of their own, resnet_test.py.
+"""
+
+import os
 
 import keras
 import numpy as np
@@ -19,7 +24,26 @@ _CRITIC = (
     (4, 2, 512),
     (3, 1, 512),
 )
-_SHAPES = {"sndcgan": (16, 8, 3), "dcgan_small": (8, 12, 1), "mlp": (2,)}
+# Table S2(b): two more.
+_CRITIC_64 = (*_CRITIC, (4, 2, 1024), (3, 1, 1024))
+# The smallest sizes, not square where that costs nothing.
+_SHAPES = {
+    "sndcgan": (16, 8, 3),
+    "dcgan_small": (8, 12, 1),
+    "mlp": (2,),
+    "dcgan64": (16, 32, 3),
+    "dcgan_resnet": (32, 32, 3),
+    "resnet": (16, 32, 3),
+}
+# Layers that spectral normalisation covers; the last four of resnet's are shortcuts.
+_LAYERS = {
+    "sndcgan": 8,
+    "dcgan_small": 4,
+    "mlp": 4,
+    "dcgan64": 10,
+    "dcgan_resnet": 6,
+    "resnet": 14,
+}
 _each_network = parameterized.parameters(*_SHAPES)
 
 
@@ -33,7 +57,16 @@ def _generator(name, shape, width=2, activation="sigmoid", dtype="float32", late
     )
 
 
-def _critic(name, shape, width=2, output_dim=3, spectral="none", constant=1.0, dtype="float32"):
+def _critic(
+    name,
+    shape,
+    width=2,
+    output_dim=3,
+    spectral="none",
+    constant=1.0,
+    dtype="float32",
+    **options,
+):
     return networks.get(name).critic(
         sample_shape=shape,
         output_dim=output_dim,
@@ -41,6 +74,7 @@ def _critic(name, shape, width=2, output_dim=3, spectral="none", constant=1.0, d
         spectral=spectral,
         spectral_constant=constant,
         dtype=dtype,
+        **options,
     )
 
 
@@ -105,6 +139,48 @@ class TableS1Test(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(generator.count_params(), 3_812_803)
 
 
+class TableS2Test(parameterized.TestCase, tf.test.TestCase):
+    def test_generator(self):
+        model = _generator("dcgan64", (64, 64, 3), 64, "tanh", latent_dim=128)
+        dense = (128 + 1) * 4 * 4 * 1024
+        deconvolutions = 4 * 4 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 64)
+        channels = 512 + 256 + 128 + 64
+        last = 3 * 3 * 64 * 3 + 3
+        self.assertEqual(model.count_params(), dense + deconvolutions + 4 * channels + last)
+        self.assertEqual(model.count_params(), 13_260_227)
+        trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+        self.assertEqual(trainable, dense + deconvolutions + 2 * channels + last)
+        self.assertEqual(model.output_shape, (None, 64, 64, 3))
+        up = ["Conv2DTranspose", "BatchNormalization", "ReLU"]
+        start, end = ["InputLayer", "Dense", "Reshape"], ["Conv2D", "Activation"]
+        self.assertEqual(_kinds(model), start + 4 * up + end)
+        found = [l_ for l_ in model.layers if isinstance(l_, keras.layers.Conv2DTranspose)]
+        for layer, side, filters in zip(found, (8, 16, 32, 64), (512, 256, 128, 64), strict=True):
+            self.assertEqual(layer.output.shape, (None, side, side, filters))
+            self.assertEqual((layer.kernel_size, layer.strides), ((4, 4), (2, 2)))
+
+    def test_critic(self):
+        model = _critic("dcgan64", (64, 64, 3), 64, 16)
+        parameters, channels = 0, 3
+        for kernel, _, filters in _CRITIC_64:
+            parameters += kernel * kernel * channels * filters + filters
+            channels = filters
+        # The table prints 4x4x512 before the dense layer.
+        parameters += 4 * 4 * 1024 * 16 + 16
+        self.assertEqual(model.count_params(), parameters)
+        self.assertEqual(model.count_params(), 23_942_672)
+        self.assertEqual(
+            _kinds(model), ["InputLayer"] + 9 * ["Conv2D", "LeakyReLU"] + ["Flatten", "Dense"]
+        )
+        for layer, (kernel, stride, filters) in zip(model.layers[1:-2:2], _CRITIC_64, strict=True):
+            self.assertEqual(layer.kernel_size, (kernel, kernel))
+            self.assertEqual((layer.strides, layer.filters), ((stride, stride), filters))
+        for layer in model.layers[2:-2:2]:
+            self.assertAlmostEqual(layer.negative_slope, 0.1)
+        self.assertEqual(model.layers[-2].output.shape, (None, 4 * 4 * 1024))
+        self.assertEqual(model.output_shape, (None, 16))
+
+
 class OutputTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.product(
         name=tuple(_SHAPES),
@@ -147,6 +223,12 @@ class OutputTest(parameterized.TestCase, tf.test.TestCase):
         ("dcgan_small", (12, 8, 3)),
         ("mlp", (2,)),
         ("mlp", (5, 3, 1)),
+        ("dcgan64", (16, 16, 3)),
+        ("dcgan64", (48, 32, 1)),
+        ("dcgan_resnet", (32, 64, 1)),
+        ("dcgan_resnet", (160, 160, 3)),
+        ("resnet", (16, 16, 1)),
+        ("resnet", (64, 48, 3)),
     )
     def test_shapes(self, name, shape):
         samples = _generator(name, shape)(np.zeros((2, 5), np.float32))
@@ -189,7 +271,7 @@ class SpectralOptionTest(parameterized.TestCase, tf.test.TestCase):
     def test_every_critic_layer_is_of_the_type(self, name, spectral):
         critic = _critic(name, _SHAPES[name], spectral=spectral, constant=1.25)
         weighted = [layer for layer in critic.layers if layer.weights]
-        self.assertLen(weighted, {"sndcgan": 8, "dcgan_small": 4, "mlp": 4}[name])
+        self.assertLen(weighted, _LAYERS[name])
         if spectral == "none":
             self.assertEqual(layers.spectral_layers(critic), [])
             kinds = {type(layer) for layer in weighted}
@@ -220,6 +302,67 @@ class SpectralOptionTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(counts["gain"], counts["none"] + 4)
 
 
+class CriticBatchNormTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.product(name=tuple(_SHAPES), spectral=("none", "pico"))
+    def test_follows_every_hidden_layer_but_the_first(self, name, spectral):
+        critic = _critic(name, _SHAPES[name], spectral=spectral, critic_batch_norm=True)
+        # Followed along the graph: what comes right after each weighted layer.
+        followed = {}
+        for layer in critic.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                self.assertTrue(layer.synchronized)
+                followed[layer.input._keras_history.operation.name] = layer
+        weighted = [
+            layer
+            for layer in critic.layers
+            if isinstance(layer, (keras.layers.Dense, keras.layers.Conv2D))
+        ]
+        self.assertLen(weighted, _LAYERS[name])
+        shortcuts = [layer for layer in weighted if getattr(layer, "kernel_size", 0) == (1, 1)]
+        self.assertLen(shortcuts, 4 if name == "resnet" else 0)
+        path = [layer for layer in weighted if layer not in shortcuts]
+        hidden = [layer.name for layer in path[1:-1]]
+        self.assertCountEqual(followed, hidden)
+        for layer in weighted:
+            # The normalisation has an offset of its own.
+            self.assertEqual(layer.use_bias, layer.name not in hidden)
+            if layer.name in hidden:
+                self.assertEqual(layer.activation, keras.activations.linear)
+
+    @_each_network
+    def test_none_unless_it_is_asked_for(self, name):
+        for options in ({}, {"critic_batch_norm": False}):
+            critic = _critic(name, _SHAPES[name], **options)
+            self.assertNotIn("BatchNormalization", _kinds(critic))
+            self.assertTrue(all(layer.use_bias for layer in critic.layers if layer.weights))
+
+    @_each_network
+    def test_normalises_over_the_batch_and_saves(self, name):
+        shape = _SHAPES[name]
+        critic = _critic(name, shape, width=4, critic_batch_norm=True, dtype="mixed_bfloat16")
+        samples = tf.random.stateless_normal([6, *shape], [1, 2], mean=0.5)
+        found = [x for x in critic.layers if isinstance(x, keras.layers.BatchNormalization)]
+        start = [layer.moving_mean.numpy() for layer in found]
+        self.assertEqual(critic(samples, training=True).dtype, tf.float32)
+        for layer, mean in zip(found, start, strict=True):
+            self.assertNotAllClose(layer.moving_mean, mean, rtol=0.0, atol=1e-8)
+        # In inference mode an example's features are its own.
+        self.assertAllClose(critic(samples)[:2], critic(samples[:2]), rtol=1e-2, atol=1e-3)
+        path = os.path.join(self.get_temp_dir(), "critic.keras")
+        critic.save(path)
+        self.assertAllEqual(keras.models.load_model(path)(samples), critic(samples))
+
+    def test_means_and_variances_are_the_batch_s(self):
+        critic = _critic("dcgan_small", (8, 8, 1), width=4, critic_batch_norm=True)
+        samples = tf.random.stateless_normal([5, 8, 8, 1], [1, 2])
+        first = next(x for x in critic.layers if isinstance(x, keras.layers.BatchNormalization))
+        probe = keras.Model(critic.inputs, [first.input, first.output])
+        before, after = (value.numpy().astype(float) for value in probe(samples, training=True))
+        expected = before - before.mean(axis=(0, 1, 2))
+        expected /= np.sqrt(before.var(axis=(0, 1, 2)) + 1e-5)
+        self.assertAllClose(after, expected, atol=1e-5)
+
+
 class WrongArgumentTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.parameters(
         ("sndcgan", (36, 32, 3)),
@@ -228,6 +371,14 @@ class WrongArgumentTest(parameterized.TestCase, tf.test.TestCase):
         ("dcgan_small", (10, 8, 1)),
         ("dcgan_small", (8, 10, 1)),
         ("dcgan_small", (8, 8)),
+        ("dcgan64", (56, 64, 3)),
+        ("dcgan64", (64, 56, 3)),
+        ("dcgan_resnet", (160, 80, 3)),
+        ("dcgan_resnet", (144, 160, 3)),
+        ("dcgan_resnet", (2,)),
+        ("resnet", (64, 72, 3)),
+        ("resnet", (72, 64, 3)),
+        ("resnet", (64, 64)),
     )
     def test_wrong_sizes(self, name, shape):
         for build in (_generator, _critic):

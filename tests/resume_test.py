@@ -16,13 +16,18 @@ import command_lines
 from kgzoo.errors import UserError
 from kgzoo.training import run_folder, runtime
 
-# Operator norms (their vectors are state), moving statistics, a moving average, two optimizers.
+# Operator norms (their vectors are state), moving statistics, a moving average, two optimizers,
+# extra critic updates before steps 0-5 and 9, rates that fall by tests against remembered samples.
 LINE = [
     *("--method=hinge", "--dataset=digits", "--config.image_size=8", "--seed=3"),
     *("--config.generator_width=4", "--config.critic_width=4", "--config.latent_dim=4"),
     *("--config.batch_size=8", "--config.num_samples=32", "--config.log_every_steps=2"),
     *("--config.checkpoint_every_steps=5", "--config.score_every_steps=6"),
     *("--config.sample_every_steps=6", "--config.keep_checkpoints=2"),
+    *("--config.early_critic_steps=3", "--config.early_steps=6", "--config.early_every_steps=9"),
+    *("--config.learning_rate_schedule=relative_kid", "--config.relative_kid_every_steps=3"),
+    *("--config.relative_kid_lag=1", "--config.relative_kid_samples=32"),
+    *("--config.relative_kid_patience=1", "--config.relative_kid_p_value=0.0"),
 ]
 STEPS = 12
 
@@ -53,6 +58,22 @@ def checkpoint(workdir, step=STEPS):
     return {name: reader.get_tensor(name) for name in names if "OBJECT_GRAPH" not in name}
 
 
+def extra(workdir, step=STEPS):
+    """Returns the arrays that a checkpoint holds beside the variables."""
+    with np.load(workdir / "checkpoints" / f"step_{step:08d}" / "extra.npz") as arrays:
+        return dict(arrays)
+
+
+def events(workdir):
+    """Returns (step, tag) of all TensorBoard events, sorted."""
+    found = []
+    for path in (workdir / "events").iterdir():
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(event.step, value.tag) for value in event.summary.value]
+    return sorted(found)
+
+
 def metrics(workdir):
     """Returns the lines of metrics.jsonl without the speed."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -67,6 +88,13 @@ class ResumeTestCase(tf.test.TestCase):
         for name, value in wanted.items():
             np.testing.assert_array_equal(found[name], value, err_msg=name)
         self.assertEqual(metrics(other), metrics(one))
+        for name in ("per_real", "per_sample", "failures", "decays"):
+            np.testing.assert_array_equal(
+                extra(other, step)[name], extra(one, step)[name], err_msg=name
+            )
+        spectra = [(folder / "spectra.jsonl").read_text() for folder in (one, other)]
+        self.assertEqual(spectra[0], spectra[1])
+        self.assertEqual(events(other), events(one))
         scores = [json.loads((folder / "scores.json").read_text()) for folder in (one, other)]
         for name in ("fid", "kid", "untrained"):
             self.assertEqual(scores[0][name], scores[1][name], name)
@@ -110,8 +138,12 @@ class ResumeTest(ResumeTestCase):
         code, out, err = self.first
         self.assertEqual((code, err), (0, ""))
         self.assertEqual(
-            [line["step"] for line in metrics(self.whole)], [2, 4, 6, 6, 8, 10, 12, 12]
+            [line["step"] for line in metrics(self.whole)],
+            [2, 3, 4, 6, 6, 6, 8, 9, 10, 12, 12, 12],
         )
+        tests = [x for x in metrics(self.whole) if "relative_kid_p_value" in x]
+        self.assertEqual([line["step"] for line in tests], [6, 9, 12])
+        self.assertEqual([line["relative_kid_decays"] for line in tests], [1, 2, 3])
         self.assertIn(f"hinge on digits: {STEPS} steps", out)
         for name in ("config.json", "scores.json", "result.json", "export", "samples"):
             self.assertTrue((self.whole / name).exists(), name)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from kgzoo import kernels
-from kgzoo.discrepancies import mmd, scaled
+from kgzoo.discrepancies import mmd, repulsive, scaled
 from kgzoo.errors import UserError
 
 
@@ -45,6 +45,21 @@ class JacobianTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(dense.shape[-1], 6 * 5 * 3)
         self.assertAllClose(squared, np.sum(dense**2, axis=(1, 2)), rtol=1e-10, atol=1e-12)
 
+    @parameterized.parameters(1, 3)
+    def test_gram_of_the_dense_jacobian(self, outputs):
+        network, images = _convnet(outputs), tf.constant(_images(4))
+        features, gram = scaled.features_and_jacobian_gram(network, images)
+        self.assertEqual((features.dtype, gram.dtype), (tf.float64, tf.float64))
+        self.assertAllClose(features, network(images), rtol=1e-12, atol=1e-12)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = network(images)
+        dense = tape.batch_jacobian(value, images).numpy().reshape(4, outputs, -1)
+        expected = np.einsum("nad,nbd->nab", dense, dense)
+        self.assertAllClose(gram, expected, rtol=1e-10, atol=1e-12)
+        _, squared = scaled.features_and_jacobian(network, images)
+        self.assertAllClose(np.trace(gram, axis1=1, axis2=2), squared, rtol=1e-10, atol=0)
+
     def test_against_finite_differences_in_every_pixel_and_channel(self):
         network, images = _convnet(3), _images(1, seed=1)
         moved = images[0] + 1e-5 * np.eye(90).reshape(90, 6, 5, 3)
@@ -79,8 +94,9 @@ class JacobianTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_outputs_must_be_a_matrix(self):
         for network in (lambda x: tf.reduce_sum(x, axis=1), lambda x: x[:, :, None]):
-            with self.assertRaisesRegex(UserError, "critic's output has shape"):
-                scaled.features_and_jacobian(network, tf.ones([2, 3]))
+            for function in (scaled.features_and_jacobian, scaled.features_and_jacobian_gram):
+                with self.assertRaisesRegex(UserError, "critic's output has shape"):
+                    function(network, tf.ones([2, 3]))
 
 
 class ScaleTest(parameterized.TestCase, tf.test.TestCase):
@@ -195,7 +211,10 @@ class Proposition4Test(parameterized.TestCase, tf.test.TestCase):
 
 
 def _mlp_oracle(weights, real, fake, loss):
-    """Scaled losses of phi(x) = tanh(x A + a) B in NumPy, the Jacobian by hand."""
+    """Scaled losses of phi(x) = tanh(x A + a) B in NumPy, the Jacobian by hand.
+
+    `repulsive` is eq. S8 of the repulsive MMD-GAN paper, with lambda = 0.1.
+    """
     a, bias, b = weights
 
     def features(x):
@@ -216,16 +235,19 @@ def _mlp_oracle(weights, real, fake, loss):
         n = len(matrix)
         return (np.sum(matrix) - np.trace(matrix)) / (n * (n - 1))
 
+    if loss == "repulsive":
+        bracket = off_diagonal(gram(x, x)) - off_diagonal(gram(y, y)) - 1
+        return bracket / (1 + 0.1 * squared)
     discrepancy = off_diagonal(gram(x, x)) + off_diagonal(gram(y, y)) - 2 * np.mean(gram(x, y))
     return discrepancy / (1 + 10 * squared)
 
 
 class SecondOrderTest(parameterized.TestCase, tf.test.TestCase):
-    @parameterized.parameters(("smmd", 1), ("smmd", 3), ("swgan", 1))
+    @parameterized.parameters(("smmd", 1), ("smmd", 3), ("swgan", 1), ("repulsive", 2))
     def test_weight_gradient_against_finite_differences(self, loss, outputs):
         random = np.random.RandomState(5)
         weights = [random.normal(size=s) for s in ((3, 4), (4,), (4, outputs))]
-        real, fake = random.normal(size=(6, 3)), random.normal(0.4, 1.0, size=(5, 3))
+        real, fake = random.normal(size=(6, 3)), random.normal(0.4, 1.0, size=(6, 3))
         with tf.GradientTape() as tape:
             a, bias, b = tensors = [tf.constant(w) for w in weights]
             tape.watch(tensors)
@@ -238,6 +260,10 @@ class SecondOrderTest(parameterized.TestCase, tf.test.TestCase):
             if loss == "swgan":
                 scale = tf.sqrt(scaled.linear_scale(features, squared))
                 value = scale * (tf.reduce_mean(features) - tf.reduce_mean(generated))
+            elif loss == "repulsive":
+                kernel = kernels.Gaussian()
+                bracket, _ = repulsive.critic_loss(kernel, features, generated)
+                value = scaled.smmd_scale(kernel, squared, 0.1) * (bracket - kernel.at_zero)
             else:
                 kernel = kernels.Gaussian()
                 discrepancy, _ = mmd.mmd2(kernel, features, generated)

@@ -9,10 +9,31 @@ from kgzoo.kernels import Kernel
 
 __all__ = [
     "features_and_jacobian",
+    "features_and_jacobian_gram",
     "linear_scale",
     "sigma2",
     "smmd_scale",
 ]
+
+
+def _features_and_gradients(
+    network: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Returns the features `[n, s]` and, for each of them, its gradient by `x`, flat `[n, d]`."""
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        features = tf.cast(network(x), tf.float64 if x.dtype == tf.float64 else tf.float32)
+        if features.shape.rank != 2 or features.shape[1] is None:
+            raise UserError(
+                f"the critic's output has shape {features.shape}; a scaled discrepancy needs [n, s]"
+                " with a fixed s."
+            )
+        outputs = [tf.reduce_sum(features[:, i]) for i in range(features.shape[1])]
+    gradients = []
+    for output in outputs:
+        gradient = tape.gradient(output, x, unconnected_gradients="zero")
+        gradients.append(tf.reshape(tf.cast(gradient, features.dtype), [tf.shape(x)[0], -1]))
+    return features, gradients
 
 
 def features_and_jacobian(
@@ -27,21 +48,24 @@ def features_and_jacobian(
         network: maps `x` to `[n, s]`, every row from its own example alone.
         x: inputs `[n, ...]`.
     """
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(x)
-        features = tf.cast(network(x), tf.float64 if x.dtype == tf.float64 else tf.float32)
-        if features.shape.rank != 2 or features.shape[1] is None:
-            raise UserError(
-                f"the critic's output has shape {features.shape}; a scaled discrepancy needs [n, s]"
-                " with a fixed s."
-            )
-        outputs = [tf.reduce_sum(features[:, i]) for i in range(features.shape[1])]
-    squared = 0.0
-    for output in outputs:
-        gradient = tape.gradient(output, x, unconnected_gradients="zero")
-        gradient = tf.reshape(tf.cast(gradient, features.dtype), [tf.shape(x)[0], -1])
-        squared += tf.reduce_sum(tf.square(gradient), axis=1)
-    return features, squared
+    features, gradients = _features_and_gradients(network, x)
+    return features, tf.add_n([tf.reduce_sum(tf.square(g), axis=1) for g in gradients])
+
+
+def features_and_jacobian_gram(
+    network: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the features `[n, s]` of `x` and the Gram matrices `[n, s, s]` of their Jacobians.
+
+    The Gram matrix J J^T of an example holds the inner products of its features' gradients by every
+    pixel and channel; its trace is the squared norm of `features_and_jacobian`, and costs as much.
+    Differentiable again, by an outer tape.
+
+    Args: as for `features_and_jacobian`.
+    """
+    features, gradients = _features_and_gradients(network, x)
+    jacobian = tf.stack(gradients, axis=1)
+    return features, tf.matmul(jacobian, jacobian, transpose_b=True)
 
 
 def smmd_scale(kernel: Kernel, jacobian_squared: tf.Tensor, weight: float = 10.0) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kgzoo.kernels.base import Kernel, as_points
+from kgzoo.kernels.base import Derivatives, Kernel, as_points
 
 __all__ = ["Linear"]
 
@@ -15,3 +15,13 @@ class Linear(Kernel):
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         x, y = as_points(x, y)
         return tf.matmul(x, y, transpose_b=True)
+
+    def derivatives(self, x: tf.Tensor, y: tf.Tensor) -> Derivatives:
+        x, y = as_points(x, y)
+        n, m, s = tf.shape(x)[0], tf.shape(y)[0], tf.shape(x)[1]
+        return Derivatives(
+            value=tf.matmul(x, y, transpose_b=True),
+            left=tf.broadcast_to(y[None, :, :], [n, m, s]),
+            right=tf.broadcast_to(x[:, None, :], [n, m, s]),
+            both=tf.broadcast_to(tf.eye(s, dtype=x.dtype), [n, m, s, s]),
+        )

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kgzoo.kernels.base import Kernel, Sum, as_points, positive
+from kgzoo.kernels.base import Derivatives, Kernel, Sum, as_points, positive
 
 __all__ = [
     "Gaussian",
@@ -27,10 +27,17 @@ def _psd_kernels() -> Any:
 
 
 class _Stationary(Kernel):
-    """Hands pairs of points to the TFP kernel that a subclass builds."""
+    """Hands pairs of points to the TFP kernel that a subclass builds.
+
+    A subclass also gives the derivatives of its profile f, k(x, y) = f(|x - y|^2).
+    """
 
     def _tfp(self, dtype: tf.DType) -> Any:
         raise TypeError(f"{type(self).__name__} must define `_tfp`.")
+
+    def _profile(self, value: tf.Tensor, squared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns f' and f'' at squared distances, where f is `value`."""
+        raise TypeError(f"{type(self).__name__} must define `_profile`.")
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         x, y = as_points(x, y)
@@ -42,6 +49,18 @@ class _Stationary(Kernel):
         # Many features: the expansion, after a shift that changes neither value nor gradient.
         centre = tf.stop_gradient(tf.reduce_mean(y, axis=0, keepdims=True))
         return kernel.matrix(x - centre, y - centre)
+
+    def derivatives(self, x: tf.Tensor, y: tf.Tensor) -> Derivatives:
+        # With t = x - y: d/dx_a = 2 f' t_a = -d/dy_a, d2/dx_a dy_b = -2 f' [a = b] - 4 f'' t_a t_b.
+        x, y = as_points(x, y)
+        difference = x[:, None, :] - y[None, :, :]
+        value = self._tfp(x.dtype).apply(x[:, None, :], y[None, :, :])
+        first, second = self._profile(value, tf.reduce_sum(tf.square(difference), axis=-1))
+        left = 2 * first[..., None] * difference
+        outer = (-4 * second[..., None] * difference)[..., :, None] * difference[..., None, :]
+        identity = tf.eye(tf.shape(x)[1], dtype=x.dtype)
+        both = outer - 2 * first[..., None, None] * identity
+        return Derivatives(value, left, -left, both)
 
 
 @keras.saving.register_keras_serializable("kgzoo")
@@ -55,6 +74,10 @@ class Gaussian(_Stationary):
         return _psd_kernels().ExponentiatedQuadratic(
             length_scale=tf.constant(self.bandwidth, dtype)
         )
+
+    def _profile(self, value: tf.Tensor, squared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rate = 0.5 / self.bandwidth**2
+        return -rate * value, rate**2 * value
 
     @property
     def at_zero(self) -> float:
@@ -77,6 +100,10 @@ class RationalQuadratic(_Stationary):
 
     def _tfp(self, dtype: tf.DType) -> Any:
         return _psd_kernels().RationalQuadratic(scale_mixture_rate=tf.constant(self.rate, dtype))
+
+    def _profile(self, value: tf.Tensor, squared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        first = -0.5 * value / (1 + squared / (2 * self.rate))
+        return first, -0.5 * (1 + 1 / self.rate) * first / (1 + squared / (2 * self.rate))
 
     @property
     def at_zero(self) -> float:

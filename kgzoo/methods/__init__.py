@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from kgzoo import catalog, networks
-from kgzoo.errors import UserError
+from kgzoo import catalog, layers, networks
+from kgzoo.errors import UserError, unknown_name
 from kgzoo.methods.base import Batch, Losses, Method
 
 # Keras finds a class in a `.keras` file only when its module was imported.
@@ -17,6 +17,7 @@ for _target in {entry.target for entry in catalog.ROWS.values()}:
 __all__ = ["Batch", "Losses", "Method", "build", "build_optimizers", "method_class"]
 
 _POLICIES = ("float32", "mixed_bfloat16")
+_OPTIMIZERS = ("adam", "rmsprop")
 
 
 def method_class(name: str) -> type[Method]:
@@ -46,12 +47,15 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
     builders = networks.get(config["network"])
     low = config["image_range"][0]
     image_activation = "tanh" if low < 0 else "sigmoid"
+    shapes = {
+        "sample_shape": tuple(sample_shape),
+        "output_activation": image_activation if kind == "image" else "linear",
+    }
     generator = builders.generator(
         latent_dim=config["latent_dim"],
-        sample_shape=tuple(sample_shape),
         width=config["generator_width"],
-        output_activation=image_activation if kind == "image" else "linear",
         dtype=config["precision"],
+        **shapes,
     )
     critic = builders.critic(
         sample_shape=tuple(sample_shape),
@@ -59,20 +63,18 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
         width=config["critic_width"],
         spectral=config["spectral"],
         spectral_constant=config["spectral_constant"],
+        critic_batch_norm=config["critic_batch_norm"],
         dtype=config["precision"],
     )
-    own = {field: config[field] for field in cls.config_fields}
+    if config["spectral_product"] and config["spectral"] != "none":
+        layers.set_product(critic, config["spectral_product"])
+    fields = (*cls.base_fields, *cls.config_fields)
+    own = {field: config[field] for field in fields if field != "kind"}
     return cls(
         generator,
         critic,
+        **cls.extra_networks(config, builders, **shapes),
         kind=kind,
-        latent_distribution=config["latent_distribution"],
-        image_range=tuple(config["image_range"]),
-        critic_steps=config["critic_steps"],
-        batch_size=config["batch_size"],
-        ema_half_life_images=config["ema_half_life_images"],
-        mmd_scope=config["mmd_scope"],
-        seed=config["seed"],
         name=config["method"],
         **own,
     )
@@ -81,13 +83,18 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
 def build_optimizers(
     config: Mapping[str, Any], players: Mapping[str, list]
 ) -> dict[str, keras.optimizers.Optimizer]:
-    """Returns one Adam per player, at `<player>_learning_rate` times the multiplier."""
-    return {
-        player: keras.optimizers.Adam(
-            config[f"{player}_learning_rate"] * config["learning_rate_multiplier"],
-            beta_1=config["adam_beta1"],
-            beta_2=config["adam_beta2"],
-            clipnorm=config["clip_gradient_norm"] or None,
-        )
-        for player in players
-    }
+    """Returns one optimizer per player, at `<player>_learning_rate` times the multiplier."""
+
+    def make(rate: float) -> keras.optimizers.Optimizer:
+        clipnorm = config["clip_gradient_norm"] or None
+        if config["optimizer"] not in _OPTIMIZERS:
+            raise unknown_name("optimizer", config["optimizer"], _OPTIMIZERS)
+        if config["optimizer"] == "rmsprop":
+            # Keras adds epsilon under the root: 1e-16 there is the usual 1e-8 beside it.
+            decay = config["rmsprop_decay"]
+            return keras.optimizers.RMSprop(rate, decay, epsilon=1e-16, clipnorm=clipnorm)
+        beta_1, beta_2 = config["adam_beta1"], config["adam_beta2"]
+        return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, clipnorm=clipnorm)
+
+    multiplier = config["learning_rate_multiplier"]
+    return {player: make(config[f"{player}_learning_rate"] * multiplier) for player in players}

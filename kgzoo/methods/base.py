@@ -6,19 +6,23 @@ the players that are updated together from one graph. For a GAN with 5 critic st
 "generator"),)`.
 """
 
-import copy
 import types
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kgzoo import layers
+from kgzoo import layers, regularizers
 from kgzoo.errors import UserError
 from kgzoo.methods.average import MovingAverage
-from kgzoo.methods.noise import Noise, latents_from_seeds, replica_count
+from kgzoo.methods.critic_passes import Batch, CriticPasses
+from kgzoo.methods.inputs import CriticInputs
+from kgzoo.methods.noise import Noise, replica_count
+from kgzoo.methods.persistence import Persistence
+from kgzoo.methods.sampling import Sampling
+from kgzoo.methods.schedule import EarlySchedule
 
 __all__ = ["Batch", "Losses", "Method"]
 
@@ -30,17 +34,11 @@ _RANGES = ((0.0, 1.0), (-1.0, 1.0))
 _FIRST_POWER_ITERATIONS = 10
 
 
-class Batch(NamedTuple):
-    """What `losses` sees: this replica's real examples `[n, ...]` in model range, and the noise."""
-
-    real: tf.Tensor
-    noise: Noise
-
-
-class Method(keras.Model):
+class Method(CriticPasses, Sampling, Persistence, keras.Model):
     """Base of all methods: a generator, further players, and their custom `train_step`.
 
     A subclass gives `losses`, and extends `players`, `schedule` and `config_fields` as it needs.
+    `CriticPasses`, `Sampling` and `Persistence` are parts of it with files of their own.
 
     Args:
         generator: model from latents `[n, latent_dim]` to examples in `image_range`.
@@ -53,11 +51,22 @@ class Method(keras.Model):
         ema_half_life_images: half-life of the generator's moving average in generated images, of
             which a step makes `batch_size`; 0: none.
         mmd_scope: `global` (R replicas equal one large batch) or `replica` (block estimator).
+        clip_weights: bound to which the critic's weights are clipped after each of its updates
+            (Arjovsky et al., 2017); 0: none.
         seed: seed of all noise.
+        **kwargs: the fields of `CriticInputs` and of `EarlySchedule`, and Keras' `name`.
     """
 
     # Configuration fields that a subclass's constructor takes beside those of this class.
     config_fields: tuple[str, ...] = ()
+    # Whether a bandwidth exists that `random_bandwidth` may draw.
+    has_kernel = False
+    base_fields: tuple[str, ...] = (
+        *("kind", "latent_distribution", "image_range", "critic_steps", "batch_size"),
+        *("ema_half_life_images", "mmd_scope", "clip_weights", "seed"),
+        *CriticInputs.names(),
+        *EarlySchedule.names(),
+    )
 
     def __init__(
         self,
@@ -71,16 +80,26 @@ class Method(keras.Model):
         batch_size: int = 64,
         ema_half_life_images: float = 0.0,
         mmd_scope: str = "global",
+        clip_weights: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
     ):
+        inputs, early = (
+            part(**{name: kwargs.pop(name) for name in part.names() if name in kwargs})
+            for part in (CriticInputs, EarlySchedule)
+        )
         super().__init__(**kwargs)
+        for part in (inputs, early):
+            for name in part.names():
+                setattr(self, name, getattr(part, name))
         self.kind, self.latent_distribution = kind, latent_distribution
         self.image_range = tuple(float(bound) for bound in image_range)
         self.critic_steps, self.batch_size = critic_steps, batch_size
         self.ema_half_life_images, self.mmd_scope = float(ema_half_life_images), mmd_scope
-        self.seed = seed
+        self.clip_weights, self.seed = float(clip_weights), seed
         self._check_arguments()
+        inputs.check(kind, self.has_kernel)
+        early.check()
         self.generator, self.critic = generator, critic
         self.latent_dim = generator.input_shape[-1]
         self.sample_shape = tuple(generator.output_shape[1:])
@@ -101,7 +120,7 @@ class Method(keras.Model):
         )
         self.average = MovingAverage(generator, batch_size, self.ema_half_life_images)
         # A tf.function set on the model itself would become part of its checkpoints.
-        self._untracked = types.SimpleNamespace()
+        self._untracked = types.SimpleNamespace(inputs=inputs, early=early)
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.built = True
 
@@ -114,10 +133,22 @@ class Method(keras.Model):
         ):
             if value not in known:
                 raise UserError(f"{field}={value!r} is not known; choose one of {known}.")
-        for field, least in (("critic_steps", 1), ("batch_size", 1), ("ema_half_life_images", 0)):
+        numbers = {"critic_steps": 1, "batch_size": 1, "ema_half_life_images": 0, "clip_weights": 0}
+        for field, least in numbers.items():
             value = getattr(self, field)
             if not isinstance(value, (int, float)) or not least <= value < float("inf"):
                 raise UserError(f"{field}={value!r} is out of range; give a number >= {least}.")
+
+    @classmethod
+    def extra_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
+        """Returns networks beyond generator and critic that the constructor takes, by name.
+
+        Args:
+            config: the resolved config.
+            builders: the `networks.Builders` of the config's network.
+            **shapes: `sample_shape` and `output_activation` of the generator.
+        """
+        return {}
 
     @property
     def has_critic(self) -> bool:
@@ -146,8 +177,9 @@ class Method(keras.Model):
         latents = batch.noise.latents(
             tf.shape(batch.real)[0], self.latent_dim, self.latent_distribution
         )
-        fake = self.generator(latents, training=True)
-        return fake if "generator" in players else tf.stop_gradient(fake)
+        fake = tf.cast(self.generator(latents, training=True), tf.float32)
+        fake = fake if "generator" in players else tf.stop_gradient(fake)
+        return self._untracked.inputs.apply(fake, batch.noise, "fake", self.image_range)
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         """Returns `{player: (scalar to minimise, {name: diagnostic})}` for the players named."""
@@ -193,24 +225,6 @@ class Method(keras.Model):
             optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
         self.optimizers = optimizers
 
-    def get_compile_config(self) -> dict:
-        """Returns what `compile_from_config` needs to restore every optimizer."""
-        return {
-            "optimizers": {
-                name: keras.saving.serialize_keras_object(optimizer)
-                for name, optimizer in self.optimizers.items()
-            }
-        }
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compiles with the optimizers of `get_compile_config`, ready to receive their slots."""
-        self.compile(
-            {
-                name: keras.saving.deserialize_keras_object(optimizer)
-                for name, optimizer in config["optimizers"].items()
-            }
-        )
-
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does; `x` as for `train_step`, arrays being checked first.
 
@@ -244,11 +258,36 @@ class Method(keras.Model):
         for update, (players, real) in enumerate(
             zip(self.schedule, self._batches(examples), strict=True)
         ):
-            noise = Noise(self.seed, tf.convert_to_tensor(self.step), update)
-            logs.update(self._update(Batch(self.to_model_range(real), noise), players))
+            logs.update(self._update(self._batch(real, update), players))
         self.average.update(self.generator, tf.convert_to_tensor(self.step))
         self.step.assign_add(1)
         return logs
+
+    def _batch(self, examples: tf.Tensor, update: int | tf.Tensor) -> Batch:
+        noise = Noise(self.seed, tf.convert_to_tensor(self.step), update)
+        real = self.to_model_range(examples)
+        real = self._untracked.inputs.apply(real, noise, "real", self.image_range)
+        return Batch(real, noise)
+
+    def extra_critic_updates(self, step: int) -> int:
+        """Returns how often `critic_step` is due before step `step`, beyond the schedule."""
+        return self._untracked.early.extra(step, self.critic_steps)
+
+    def extra_critic_updates_before(self, step: int) -> int:
+        """Returns the sum of `extra_critic_updates` over the steps before `step`."""
+        return self._untracked.early.extra_before(step, self.critic_steps)
+
+    def critic_step(self, examples: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs one critic update beyond the schedule; the step counter stays.
+
+        The training loop calls it for the early schedule; `fit` does not.
+
+        Args:
+            examples: this replica's, `[n, ...]`, as for `train_step`.
+            index: the number of the update within the step, from 0.
+        """
+        update = len(self.schedule) + tf.cast(index, tf.int32)
+        return self._update(self._batch(tf.convert_to_tensor(examples), update), ("critic",))
 
     def _batches(self, examples: tf.Tensor) -> Iterator[tf.Tensor]:
         examples = tf.convert_to_tensor(examples)
@@ -281,12 +320,17 @@ class Method(keras.Model):
             self._apply(player, gradients[player], variables[player])
             logs[f"{player}_loss"] = losses[player][0]
             logs.update(losses[player][1])
+        self._after_update(players, logs)
         return logs
 
     def _before_update(self, players: tuple[str, ...]) -> None:
         # One power iteration per critic update: all passes of the update see the same sigma.
         if "critic" in players and self.critic is not None:
             layers.power_iterate(self.critic)
+
+    def _after_update(self, players: tuple[str, ...], logs: dict[str, tf.Tensor]) -> None:
+        if "critic" in players and self.clip_weights:
+            regularizers.clip_weights(self.critic.trainable_variables, self.clip_weights)
 
     def _apply(self, player: str, gradients: list, variables: list) -> None:
         gradients = [
@@ -308,90 +352,3 @@ class Method(keras.Model):
         if self.mmd_scope == "replica" or context is None or replica_count() == 1:
             return values
         return context.all_gather(values, axis=0)
-
-    def to_model_range(self, examples: tf.Tensor) -> tf.Tensor:
-        """Maps uint8 or [0, 1] images to the model's range; vectors become float32."""
-        scale = 255.0 if tf.convert_to_tensor(examples).dtype == tf.uint8 else 1.0
-        values = tf.cast(examples, tf.float32)
-        if self.kind == "vector":
-            return values
-        low, high = self.image_range
-        return low + (high - low) / scale * values
-
-    def to_unit_range(self, examples: tf.Tensor) -> tf.Tensor:
-        """Maps the model's images to [0, 1] float32; vectors stay."""
-        values = tf.cast(examples, tf.float32)
-        if self.kind == "vector":
-            return values
-        low, high = self.image_range
-        return tf.clip_by_value((values - low) / (high - low), 0.0, 1.0)
-
-    def decode(self, latents: tf.Tensor) -> tf.Tensor:
-        """Returns samples in [0, 1] (vectors: raw) of latents `[n, latent_dim]`.
-
-        Uses the moving average of the generator in inference mode.
-        """
-        return self.to_unit_range(self.average.run(self.generator, latents))
-
-    def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Same as `decode`."""
-        return self.decode(latents)
-
-    def sample_from_seeds(self, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns samples and latents for seeds `[n, 2]` int32; row i depends on row i alone."""
-        latents = latents_from_seeds(seeds, self.latent_dim, self.latent_distribution)
-        return self.decode(latents), latents
-
-    def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> np.ndarray:
-        """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
-        if n < 1 or batch_size < 1:
-            raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
-        if not -(2**31) <= seed < 2**31:
-            raise UserError(f"seed={seed} does not fit into 32 bits; give a smaller one.")
-        if not hasattr(self._untracked, "sampler"):
-            self._untracked.sampler = tf.function(
-                lambda seeds: self.sample_from_seeds(seeds)[0],
-                input_signature=[tf.TensorSpec([None, 2], tf.int32)],
-            )
-        index = np.arange(n, dtype=np.int32)
-        seeds = np.stack([np.full_like(index, seed), index], axis=1)
-        parts = [
-            self._untracked.sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)
-        ]
-        return np.concatenate([part.numpy() for part in parts])
-
-    def critic_features(self, samples: tf.Tensor) -> tf.Tensor:
-        """Returns the critic's features `[n, output_dim]`, float32, of samples in [0, 1]."""
-        if self.critic is None:
-            raise UserError(f"{self.name} has no critic; critic_features needs one.")
-        return tf.cast(self.critic(self.to_model_range(samples), training=False), tf.float32)
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments, networks and kernels serialised."""
-        config = {
-            name: keras.saving.serialize_keras_object(network)
-            for name, network in self._networks().items()
-        }
-        base = (
-            *("name", "kind", "latent_distribution", "image_range", "critic_steps", "batch_size"),
-            *("ema_half_life_images", "mmd_scope", "seed"),
-        )
-        config.update({field: getattr(self, field) for field in base})
-        for field in self.config_fields:
-            value = getattr(self, field)
-            plain = isinstance(value, (str, int, float, bool, type(None)))
-            config[field] = value if plain else keras.saving.serialize_keras_object(value)
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Method":
-        """Builds the method from what `get_config` returned."""
-        return cls(
-            **{
-                # Keras takes apart what it deserialises.
-                field: keras.saving.deserialize_keras_object(copy.deepcopy(value), custom_objects)
-                if isinstance(value, dict) and "class_name" in value
-                else value
-                for field, value in config.items()
-            }
-        )

@@ -30,16 +30,16 @@ class Noise:
     Attributes:
         seed: the run's seed.
         step: the training step, an int64 scalar.
-        update: the index of the update within the step.
+        update: the index of the update within the step, or a tensor of it.
     """
 
     seed: int
     step: tf.Tensor
-    update: int
+    update: int | tf.Tensor
 
     def _seed(self, purpose: str) -> tf.Tensor:
         stream = PURPOSES.index(purpose) + len(PURPOSES) * self.update
-        seed = tf.constant([self.seed, stream], tf.int32)
+        seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(stream, tf.int32)])
         return tf.random.fold_in(seed, tf.cast(self.step, tf.int32))
 
     def _draw(self, purpose: str, shape: list, distribution: str) -> tf.Tensor:
@@ -65,6 +65,10 @@ class Noise:
     def unit(self, purpose: str, shape: list) -> tf.Tensor:
         """Uniform noise on [0, 1) of a shape whose first axis is the local batch."""
         return self._draw(purpose, shape, "unit")
+
+    def shared_unit(self, purpose: str) -> tf.Tensor:
+        """A number uniform on [0, 1), the same on all replicas."""
+        return tf.random.stateless_uniform([], self._seed(purpose))
 
 
 def latents_from_seeds(seeds: tf.Tensor, latent_dim: int, distribution: str) -> tf.Tensor:

@@ -1,13 +1,26 @@
-"""DCGANs: a small one for small images, and SN-DCGAN (repulsive MMD-GAN paper, Table S1)."""
+"""DCGANs: a small one, the repulsive MMD-GAN paper's (Tables S1 and S2), SMMD's CelebA critic.
+
+Table S2's last row prints 4x4x512: its last convolution has 1024 filters, so 4x4x1024 is meant.
+"""
 
 import keras
 
 from kgzoo.networks.blocks import SpectralOption, as_output, base_size, batch_norm
 
-__all__ = ["small_critic", "small_generator", "sndcgan_critic", "sndcgan_generator"]
+__all__ = [
+    "dcgan64_critic",
+    "dcgan64_generator",
+    "five_layer_critic",
+    "small_critic",
+    "small_generator",
+    "sndcgan_critic",
+    "sndcgan_generator",
+]
 
 # The public repulsive MMD-GAN code's slope; the paper does not print one.
 _LEAK = 0.1
+# Of the original DCGAN (Radford et al., 2016), and of the SMMD paper's public code.
+_DCGAN_LEAK = 0.2
 
 
 def _normal():
@@ -40,14 +53,27 @@ def _generator(latent_dim, sample_shape, base, widths, batch_norm_first, activat
     return keras.Model(inputs, as_output(x, activation, "images"), name="generator")
 
 
-def _critic(sample_shape, output_dim, convolutions, option):
+def _critic(sample_shape, output_dim, convolutions, option, normalise, leak=_LEAK):
     """Convolutions (filters, kernel size, stride) with leaky ReLU, then a dense layer."""
     inputs = x = keras.Input(sample_shape, name="images")
-    for filters, kernel_size, strides in convolutions:
-        x = option.conv(filters, kernel_size, strides)(x)
-        x = keras.layers.LeakyReLU(_LEAK, dtype=option.dtype)(x)
+    for place, (filters, kernel_size, strides) in enumerate(convolutions):
+        # Batch normalisation would take the bias away again; the first layer never has it.
+        normalised = normalise and place > 0
+        x = option.conv(filters, kernel_size, strides, use_bias=not normalised)(x)
+        if normalised:
+            x = batch_norm(option.dtype)(x)
+        x = keras.layers.LeakyReLU(leak, dtype=option.dtype)(x)
     x = keras.layers.Flatten(dtype=option.dtype)(x)
     return keras.Model(inputs, option.dense(output_dim, dtype="float32")(x), name="critic")
+
+
+def _table_critic(sample_shape, output_dim, width, stages, option, normalise):
+    """The critics of Tables S1(b) and S2(b): a 3x3, then a 4x4 stride 2 and a 3x3 per stage."""
+    convolutions = [(width, 3, 1)]
+    for stage in range(1, stages + 1):
+        filters = 2**stage * width
+        convolutions += [(filters, 4, 2), (filters, 3, 1)]
+    return _critic(sample_shape, output_dim, convolutions, option, normalise)
 
 
 def small_generator(
@@ -72,12 +98,13 @@ def small_critic(
     spectral: str,
     spectral_constant: float,
     dtype: str,
+    critic_batch_norm: bool = False,
 ) -> keras.Model:
     """Returns a DCGAN critic of three convolutions, two of them with stride 2."""
     base_size(sample_shape, 4, "dcgan_small")
     option = SpectralOption(spectral, spectral_constant, dtype)
     convolutions = ((width, 3, 1), (2 * width, 4, 2), (4 * width, 4, 2))
-    return _critic(sample_shape, output_dim, convolutions, option)
+    return _critic(sample_shape, output_dim, convolutions, option, critic_batch_norm)
 
 
 def sndcgan_generator(
@@ -102,11 +129,63 @@ def sndcgan_critic(
     spectral: str,
     spectral_constant: float,
     dtype: str,
+    critic_batch_norm: bool = False,
 ) -> keras.Model:
     """Returns the critic of Table S1(b) at width 64: seven convolutions and a dense layer."""
     base_size(sample_shape, 8, "sndcgan")
     option = SpectralOption(spectral, spectral_constant, dtype)
-    convolutions = [(width, 3, 1)]
-    for scale in (2, 4, 8):
-        convolutions += [(scale * width, 4, 2), (scale * width, 3, 1)]
-    return _critic(sample_shape, output_dim, convolutions, option)
+    return _table_critic(sample_shape, output_dim, width, 3, option, critic_batch_norm)
+
+
+def dcgan64_generator(
+    *,
+    latent_dim: int,
+    sample_shape: tuple[int, ...],
+    width: int,
+    output_activation: str,
+    dtype: str,
+) -> keras.Model:
+    """Returns the generator of Table S2(a) at width 64; sizes are multiples of 16 (64)."""
+    base = base_size(sample_shape, 16, "dcgan64")
+    widths = (16 * width, 8 * width, 4 * width, 2 * width, width)
+    return _generator(latent_dim, sample_shape, base, widths, False, output_activation, dtype)
+
+
+def dcgan64_critic(
+    *,
+    sample_shape: tuple[int, ...],
+    output_dim: int,
+    width: int,
+    spectral: str,
+    spectral_constant: float,
+    dtype: str,
+    critic_batch_norm: bool = False,
+) -> keras.Model:
+    """Returns the critic of Table S2(b) at width 64: nine convolutions and a dense layer."""
+    base_size(sample_shape, 16, "dcgan64")
+    option = SpectralOption(spectral, spectral_constant, dtype)
+    return _table_critic(sample_shape, output_dim, width, 4, option, critic_batch_norm)
+
+
+def five_layer_critic(
+    *,
+    sample_shape: tuple[int, ...],
+    output_dim: int,
+    width: int,
+    spectral: str,
+    spectral_constant: float,
+    dtype: str,
+    critic_batch_norm: bool = False,
+) -> keras.Model:
+    """Returns the critic of `dcgan_resnet`, the SMMD paper's "5-layer DCGAN discriminator".
+
+    Five 5x5 convolutions with stride 2, of 64, 128, 256, 512 and 1024 filters at width 64, and a
+    dense layer. The paper counts convolutions, as in its "7-layer critic" for CIFAR-10, and its
+    authors' public code has these five; the original DCGAN (Radford et al., 2016) has four.
+    """
+    base_size(sample_shape, 32, "dcgan_resnet")
+    option = SpectralOption(spectral, spectral_constant, dtype)
+    convolutions = [(scale * width, 5, 2) for scale in (1, 2, 4, 8, 16)]
+    return _critic(
+        sample_shape, output_dim, convolutions, option, critic_batch_norm, leak=_DCGAN_LEAK
+    )

@@ -2,7 +2,7 @@
 
 import keras
 
-from kgzoo.networks.blocks import SpectralOption, as_output
+from kgzoo.networks.blocks import SpectralOption, as_output, batch_norm
 
 __all__ = ["critic", "generator"]
 
@@ -37,12 +37,23 @@ def critic(
     spectral: str,
     spectral_constant: float,
     dtype: str,
+    critic_batch_norm: bool = False,
 ) -> keras.Model:
     """Returns the critic: examples `[n, *sample_shape]` to features `[n, output_dim]`."""
     option = SpectralOption(spectral, spectral_constant, dtype)
     inputs = keras.Input(sample_shape, name="samples")
     x = keras.layers.Flatten(dtype=dtype)(inputs)
-    for _ in range(_HIDDEN_LAYERS):
-        x = option.dense(width, activation="relu", kernel_initializer="he_normal")(x)
+    for place in range(_HIDDEN_LAYERS):
+        # Batch normalisation would take the bias away again; the first layer never has it.
+        normalised = critic_batch_norm and place > 0
+        activation = None if normalised else "relu"
+        x = option.dense(
+            width,
+            activation=activation,
+            use_bias=not normalised,
+            kernel_initializer="he_normal",
+        )(x)
+        if normalised:
+            x = keras.layers.ReLU(dtype=dtype)(batch_norm(dtype)(x))
     x = option.dense(output_dim, dtype="float32", kernel_initializer="glorot_normal")(x)
     return keras.Model(inputs, x, name="critic")

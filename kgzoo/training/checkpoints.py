@@ -3,14 +3,19 @@
 checkpoints/step_00001000/
     weights.index, weights.data-*   every weight, optimizer slot and counter
     about.json                      the step, and the KID where one was computed
+    extra.npz                       arrays that are no variables, where a run has such state
 """
 
 import json
 import os
 import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError
@@ -21,8 +26,12 @@ __all__ = ["Checkpoints", "sync_folder"]
 _PREFIX = "step_"
 _TEMPORARY = ".writing-"
 _ABOUT = "about.json"
-# What TensorFlow raises for torn, flipped, missing or foreign files.
-_UNREADABLE = (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError)
+_EXTRA = "extra.npz"
+# What TensorFlow and NumPy raise for torn, flipped, missing or foreign files.
+_UNREADABLE = (
+    *(tf.errors.OpError, OSError, ValueError, LookupError, AssertionError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+)
 
 
 def sync_folder(folder: Path) -> None:
@@ -63,14 +72,37 @@ class Checkpoints:
             return {}
         return about if isinstance(about, dict) else {}
 
+    def extra(self, step: int) -> dict[str, np.ndarray]:
+        """Returns the arrays saved beside the weights of a step, {} when there were none.
+
+        Raises:
+            OSError, ValueError, LookupError, zipfile.BadZipFile, ...: if they are damaged, which
+                `restore` finds out first.
+        """
+        names = self.about(step).get("extra", [])
+        if not names:
+            return {}
+        with np.load(self.path(step) / _EXTRA, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+
     def best(self) -> int | None:
         """Returns the step of the lowest KID, or None when none was scored."""
         scored = [(self.about(step).get("kid"), step) for step in self.steps()]
         scored = [(kid, step) for kid, step in scored if kid is not None]
         return min(scored)[1] if scored else None
 
-    def save(self, model: Method, about: dict[str, Any]) -> Path:
+    def save(
+        self,
+        model: Method,
+        about: Mapping[str, Any],
+        extra: Mapping[str, np.ndarray] | None = None,
+    ) -> Path:
         """Saves all state of `model` under its step, then removes what need not be kept.
+
+        Args:
+            model: compiled.
+            about: what else to note in about.json.
+            extra: state outside the model, arrays of numbers by name.
 
         Raises:
             UserError: if the disk refuses.
@@ -82,7 +114,11 @@ class Checkpoints:
             self._clear(step)
             temporary.mkdir(parents=True)
             _trackable(model).write(str(temporary / "weights"))
-            text = json.dumps({"step": step, **about}, indent=2)
+            notes = {"step": step, **about}
+            if extra:
+                np.savez(temporary / _EXTRA, **extra)
+                notes["extra"] = sorted(extra)
+            text = json.dumps(notes, indent=2)
             (temporary / _ABOUT).write_text(text, encoding="utf-8")
             sync_folder(temporary)
             if final.exists():
@@ -141,6 +177,7 @@ class Checkpoints:
                 about = self.about(candidate)
                 if about.get("step") != candidate:
                     raise ValueError(f"its {_ABOUT} is damaged")
+                self.extra(candidate)
                 status = _trackable(model).read(str(self.path(candidate) / "weights"))
                 status.assert_consumed()
                 return about

@@ -14,8 +14,11 @@ from kgzoo.data.pipeline import training_dataset
 from kgzoo.evaluation import score_card
 from kgzoo.evaluation import scores as score_functions
 from kgzoo.methods import Method
+from kgzoo.training import rate_schedule, spectra
 from kgzoo.training.checkpoints import Checkpoints
+from kgzoo.training.early_critic import EarlyCritic
 from kgzoo.training.progress import Progress
+from kgzoo.training.runtime import iterate
 from kgzoo.training.summaries import Summaries
 
 __all__ = ["Diverged", "Stopped", "train"]
@@ -103,7 +106,7 @@ def _all_finite(logs: Mapping[str, tf.Tensor]) -> tf.Tensor:
 def train(
     model: Method,
     source: data.Source,
-    reference: score_card.Reference,
+    reference: score_card.Reference | None,
     config: Mapping[str, Any],
     workdir: Path,
     strategy: tf.distribute.Strategy,
@@ -114,7 +117,8 @@ def train(
     Args:
         model: built and compiled under `strategy`, restored when this is a resume.
         source: the training split.
-        reference: the real side of the KIDs that pick the best checkpoint.
+        reference: the real side of the KIDs that pick the best checkpoint and lower the rates;
+            None where the config asks for neither.
         config: the resolved config.
         workdir: the run folder.
         strategy: where the steps run.
@@ -124,66 +128,153 @@ def train(
         Diverged: when a loss or weight stops being finite; the last good checkpoint stays.
         Stopped: when SIGTERM or Ctrl-C asked for it; the state is saved.
     """
-    first, last = model.steps_done, config["steps"]
-    checkpoints = Checkpoints(workdir / "checkpoints", config["keep_checkpoints"])
-    iterator = _iterator(model, source, config, strategy, first)
-    execute = _executor(model, strategy)
-    several = strategy.num_replicas_in_sync > 1
-    at_most = 1 if several else config["steps_per_execution"]
-    progress = Progress(first, last, config["batch_size"] * len(model.schedule))
-    summaries = Summaries(workdir, first)
-    picture = _pictures(model, source, config, summaries)
-    every = {
-        name: config[f"{name}_every_steps"] for name in ("log", "sample", "checkpoint", "score")
-    }
-    last_saved = first if first in checkpoints.steps() else -1
-    step = first
+    run = _Run(model, source, reference, config, workdir, strategy)
     try:
         with _StopSignal() as stop:
-            if step == 0:
-                picture(0)
-            while step < last and not stop.number:
-                # A signal waits for the graph call: keep it to about two seconds.
-                count = min(
-                    at_most,
-                    progress.steps_within(_CALL_SECONDS),
-                    *(_until(step, n) for n in every.values()),
-                    last - step,
-                )
-                new_step, logs = execute(iterator, tf.constant(count))
-                step, logs = int(new_step), {k: float(v) for k, v in logs.items()}
-                _check_losses(step, logs, last_saved)
-                progress.update(step, logs)
-                due = {name: n and (step % n == 0 or step == last) for name, n in every.items()}
-                if due["log"]:
-                    speed = {"images_per_second": round(progress.images_per_second, 1)}
-                    summaries.scalars(step, {**logs, **speed})
-                if due["sample"] or due["checkpoint"] or due["score"] or step == last:
-                    _check_weights(model, step, last_saved)
-                if due["sample"]:
-                    picture(step)
-                if due["checkpoint"] or due["score"] or step == last:
-                    about = _about(model, reference, config) if due["score"] else {}
-                    if about:
-                        # Before the checkpoint: a resume from it must find the line.
-                        summaries.scalars(step, about)
-                    checkpoints.save(model, about)
-                    last_saved = step
-                    if about:
-                        progress.say(f"step {step}: KID {about['kid']:.4f}, checkpoint saved")
-            if stop.number and step < last:
-                if step > 0 and step != last_saved:
-                    _check_weights(model, step, last_saved)
-                    checkpoints.save(model, {})
+            if run.step == 0:
+                run.picture()
+            while run.step < run.last and not stop.number:
+                logs = run.advance()
+                run.record(logs)
+            if run.step > 0 or not stop.number:
+                run.save_once()
+            if stop.number and run.step < run.last:
                 name = signal.Signals(stop.number).name
                 raise Stopped(
-                    f"{name}: saved at step {step} of {last}; to go on type {resume_command}",
+                    f"{name}: saved at step {run.step} of {run.last}; to go on type "
+                    f"{resume_command}",
                     stop.number,
                 )
-            if last_saved != step:
-                checkpoints.save(model, {})
     finally:
-        summaries.close()
+        run.summaries.close()
+
+
+class _Run:
+    """The state of `train`, and what it does at a step; the arguments are those of `train`."""
+
+    def __init__(
+        self,
+        model: Method,
+        source: data.Source,
+        reference: score_card.Reference | None,
+        config: Mapping[str, Any],
+        workdir: Path,
+        strategy: tf.distribute.Strategy,
+    ):
+        self.model, self.source, self.reference, self.config = model, source, reference, config
+        self.step, self.last = model.steps_done, config["steps"]
+        self.checkpoints = Checkpoints(workdir / "checkpoints", config["keep_checkpoints"])
+        self.last_saved = self.step if self.step in self.checkpoints.steps() else -1
+        self.rates = rate_schedule.from_config(model, reference, config)
+        if self.last_saved >= 0:
+            self.rates.restore(self.checkpoints.extra(self.step))
+        self.iterator = _iterator(model, source, config, strategy, self.step)
+        self.execute = _executor(model, strategy)
+        self.early = EarlyCritic(model, source, config, strategy, self.step, self.last)
+        several = strategy.num_replicas_in_sync > 1
+        self.at_most = 1 if several else config["steps_per_execution"]
+        batch_size = config["batch_size"]
+        self.progress = Progress(
+            self.step,
+            self.last,
+            batch_size * len(model.schedule),
+            lambda step: batch_size * model.extra_critic_updates_before(step),
+        )
+        self.summaries = Summaries(workdir, self.step)
+        self.every = {
+            name: config[f"{name}_every_steps"] for name in ("log", "sample", "checkpoint", "score")
+        }
+
+    def advance(self) -> dict[str, float]:
+        """Runs the next steps, as many as go into one graph call; returns the logs of the last."""
+        for number, logs in enumerate(self.early.run(self.step)):
+            self._check_losses(self.step + 1, logs, f" in extra critic update {number + 1}")
+        # A signal waits for the graph call: keep it to about two seconds.
+        count = min(
+            self.at_most,
+            self.progress.steps_within(_CALL_SECONDS),
+            *(_until(self.step, n) for n in (*self.every.values(), self.rates.every_steps)),
+            self.last - self.step,
+        )
+        count = self.early.call_length(self.step, count)
+        step, logs = self.execute(self.iterator, tf.constant(count))
+        self.step, logs = int(step), {name: float(value) for name, value in logs.items()}
+        self._check_losses(self.step, logs)
+        self.progress.update(self.step, logs)
+        return logs
+
+    def record(self, logs: Mapping[str, float]) -> None:
+        """Does what is due at the present step: lines, pictures, scores, rates, checkpoints."""
+        step, at_end = self.step, self.step == self.last
+        due = {name: n and (step % n == 0 or at_end) for name, n in self.every.items()}
+        # Not at the end: a run that is given more steps later must not have had one test more.
+        due["rates"] = self.rates.every_steps and step % self.rates.every_steps == 0
+        if due["log"]:
+            speed = {"images_per_second": round(self.progress.images_per_second, 1)}
+            self.summaries.scalars(step, {**logs, **speed})
+        if due["sample"] or due["checkpoint"] or due["score"] or due["rates"] or at_end:
+            self._check_weights()
+        if due["sample"]:
+            self.picture()
+        # Scores and rates come before the checkpoint: a resume from it must find their lines.
+        about = self._scores() if due["score"] else {}
+        if about:
+            self.summaries.scalars(step, about)
+        if due["rates"]:
+            self.summaries.scalars(step, self.rates.update(step))
+        if due["checkpoint"] or due["score"] or at_end:
+            self._save(about)
+        if about:
+            self.progress.say(f"step {step}: KID {about['kid']:.4f}, checkpoint saved")
+
+    def picture(self) -> None:
+        """Draws samples of fixed latents and the critic's spectra, where the config wants any."""
+        model, count = self.model, _PICTURED[self.model.kind]
+        if self.config["sample_every_steps"]:
+            points = self.source.examples[:count] if model.kind == "vector" else None
+            samples = model.sample(count, seed=self.config["seed"])
+            self.summaries.picture(self.step, samples, model.kind, points)
+            if model.has_critic:
+                self.summaries.spectra(self.step, spectra.critic_spectra(model.critic))
+
+    def save_once(self) -> None:
+        """Saves the present step unless that was done."""
+        if self.last_saved != self.step:
+            self._check_weights()
+            self._save({})
+
+    def _save(self, about: Mapping[str, Any]) -> None:
+        self.checkpoints.save(self.model, about, self.rates.memory())
+        self.last_saved = self.step
+
+    def _scores(self) -> dict[str, float]:
+        samples = self.model.sample(self.config["num_samples"], seed=self.config["seed"])
+        features, _ = self.reference.extractor.extract(samples)
+        seed = self.config["seed"]
+        kid = score_functions.kernel_distance(features, self.reference.features, seed=seed)
+        return {"kid": kid["mean"]}
+
+    def _check_losses(self, step: int, logs: Mapping[str, float], where: str = "") -> None:
+        for name, value in logs.items():
+            if name.endswith("_loss") and not np.isfinite(value):
+                raise Diverged(f"step {step}: {name} is {value}{where}; {self._remedy()}")
+
+    def _check_weights(self) -> None:
+        # Finite losses come from the weights before the update: look at what is drawn and saved.
+        for weight in self.model.weights:
+            if weight.dtype.startswith(("float", "bfloat")):
+                if not bool(tf.reduce_all(tf.math.is_finite(weight.value))):
+                    raise Diverged(
+                        f"step {self.step}: {weight.path} is not finite; {self._remedy()}"
+                    )
+
+    def _remedy(self) -> str:
+        saved = self.last_saved
+        kept = f"the checkpoint of step {saved} is kept" if saved > 0 else "nothing is saved"
+        return (
+            f"{kept}; start anew in another --workdir with a lower "
+            "--config.learning_rate_multiplier or with --config.clip_gradient_norm=1."
+        )
 
 
 def _iterator(
@@ -201,55 +292,9 @@ def _iterator(
         start_step=start_step,
         num_replicas=strategy.num_replicas_in_sync,
     )
-    if strategy.num_replicas_in_sync == 1:
-        return iter(dataset)
-    return iter(strategy.distribute_datasets_from_function(lambda context: dataset))
-
-
-def _pictures(
-    model: Method, source: data.Source, config: Mapping[str, Any], summaries: Summaries
-) -> Callable[[int], None]:
-    count = _PICTURED[model.kind]
-    points = source.examples[:count] if model.kind == "vector" else None
-
-    def picture(step: int) -> None:
-        if config["sample_every_steps"]:
-            summaries.picture(step, model.sample(count, seed=config["seed"]), model.kind, points)
-
-    return picture
+    return iterate(dataset, strategy)
 
 
 def _until(step: int, every: int) -> int:
     """Steps from `step` to the next multiple of `every` (0: never)."""
     return every - step % every if every else 1 << 30
-
-
-def _check_losses(step: int, logs: Mapping[str, float], last_saved: int) -> None:
-    for name, value in logs.items():
-        if name.endswith("_loss") and not np.isfinite(value):
-            raise Diverged(f"step {step}: {name} is {value}; {_remedy(last_saved)}")
-
-
-def _remedy(last_saved: int) -> str:
-    kept = f"the checkpoint of step {last_saved} is kept" if last_saved > 0 else "nothing is saved"
-    return (
-        f"{kept}; start anew in another --workdir with a lower --config.learning_rate_multiplier "
-        "or with --config.clip_gradient_norm=1."
-    )
-
-
-def _check_weights(model: Method, step: int, last_saved: int) -> None:
-    # Finite losses come from the weights before the update: look at what is drawn and saved.
-    for weight in model.weights:
-        if weight.dtype.startswith(("float", "bfloat")):
-            if not bool(tf.reduce_all(tf.math.is_finite(weight.value))):
-                raise Diverged(f"step {step}: {weight.path} is not finite; {_remedy(last_saved)}")
-
-
-def _about(
-    model: Method, reference: score_card.Reference, config: Mapping[str, Any]
-) -> dict[str, float]:
-    samples = model.sample(config["num_samples"], seed=config["seed"])
-    features, _ = reference.extractor.extract(samples)
-    kid = score_functions.kernel_distance(features, reference.features, seed=config["seed"])
-    return {"kid": kid["mean"]}

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = ["Progress", "duration"]
 
@@ -28,11 +28,19 @@ class Progress:
     Args:
         first_step, last_step: of this process's part of the run.
         images_per_step: real examples that one step reads, over all replicas.
+        extra_images: function of a step: what is read beyond that before it, over all earlier
+            steps. An early critic schedule makes some steps a hundred times as long as others.
     """
 
-    def __init__(self, first_step: int, last_step: int, images_per_step: int):
+    def __init__(
+        self,
+        first_step: int,
+        last_step: int,
+        images_per_step: int,
+        extra_images: Callable[[int], int] = lambda step: 0,
+    ):
         self.first_step, self.last_step = first_step, last_step
-        self.images_per_step = images_per_step
+        self.images_per_step, self._extra_images = images_per_step, extra_images
         self.images_per_second = 0.0
         self._terminal = sys.stdout.isatty()
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES)
@@ -45,23 +53,29 @@ class Progress:
         self._recent.append((step, now))
         (old_step, old), (new_step, new) = self._recent[0], self._recent[-1]
         if new > old:
-            self.images_per_second = (new_step - old_step) / (new - old) * self.images_per_step
+            self.images_per_second = self._images(old_step, new_step) / (new - old)
         every = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
         if now - self._shown < every and step < self.last_step:
             return
         self._shown = now
         self._show(step, logs)
 
+    def _images(self, start: int, end: int) -> int:
+        extra = self._extra_images(end) - self._extra_images(start)
+        return (end - start) * self.images_per_step + extra
+
     def steps_within(self, seconds: float) -> int:
-        """Returns how many steps go into so many seconds, at least 1; 1 before that is known."""
+        """Returns how many steps without extra images go into so many seconds, at least 1.
+
+        It is 1 before the rate is known.
+        """
         return max(1, int(seconds * self.images_per_second / self.images_per_step))
 
     def _show(self, step: int, logs: Mapping[str, float]) -> None:
         speed, left = "compiled", "?"
         if self.images_per_second:
             speed = f"{self.images_per_second:,.0f} images/s"
-            steps_left = self.last_step - step
-            left = duration(steps_left * self.images_per_step / self.images_per_second)
+            left = duration(self._images(step, self.last_step) / self.images_per_second)
         losses = "  ".join(
             f"{name.removesuffix('_loss')} {value:+.4f}"
             for name, value in logs.items()

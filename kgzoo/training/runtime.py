@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
 
-__all__ = ["check_same_runtime", "get_strategy", "prepare", "strategy_names"]
+__all__ = ["check_same_runtime", "get_strategy", "iterate", "prepare", "strategy_names"]
 
 _STRATEGIES = ("auto", "one", "mirrored")
 _REMEDIES = {
@@ -86,3 +86,10 @@ def get_strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     # The default strategy, which does not wrap variables.
     return tf.distribute.get_strategy()
+
+
+def iterate(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Any:
+    """Returns an iterator that gives every replica its element of a `training_dataset`."""
+    if strategy.num_replicas_in_sync == 1:
+        return iter(dataset)
+    return iter(strategy.distribute_datasets_from_function(lambda context: dataset))

@@ -1,0 +1,245 @@
+"""Every field of a config: default, help, choices and range; and what data sets settle of them.
+
+Strings and numbers only, no heavy import. `kgzoo.config` composes a config from them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kgzoo.errors import UserError, suggest
+
+__all__ = ["CHOICES", "DATASET_SETTINGS", "FIELDS", "FREE_ON_RESUME", "check"]
+
+# name -> (default, help). The default's type is the field's type. What a catalogue row or a data
+# set decides has the base's neutral value here.
+FIELDS: dict[str, tuple[Any, str]] = {
+    "method": ("smmd", "name of a catalogue row"),
+    "dataset": ("digits", "digits, a TFDS image set, image_folder:<dir>, ring2d, mog, gaussian"),
+    "data_dir": ("", "folder of prepared TFDS data sets; empty: the TFDS default"),
+    "image_size": (0, "height and width in pixels; 0: the data set's own"),
+    "steps": (100_000, "generator updates"),
+    "seed": (0, "seed of weights, noise and data order"),
+    "strategy": ("auto", "auto, one or mirrored"),
+    "batch_size": (64, "real examples per update, over all replicas"),
+    "precision": ("float32", "float32 or mixed_bfloat16 (kernels and norms stay float32)"),
+    "threads": (0, "CPU threads of one op; 0: all cores"),
+    "deterministic": (True, "whether only deterministic TensorFlow ops may run"),
+    "network": ("dcgan_small", "mlp, dcgan_small, sndcgan, dcgan64, dcgan_resnet or resnet"),
+    "generator_width": (64, "filters of the generator's widest-image layer, or hidden units"),
+    "critic_width": (64, "filters of the critic's first layer, or hidden units"),
+    "latent_dim": (128, "dimension of the latents"),
+    "latent_distribution": ("uniform", "uniform on [-1, 1] or standard normal"),
+    "image_range": ((0.0, 1.0), "(0, 1) or (-1, 1), the range of images inside the model"),
+    "output_dim": (1, "outputs of the critic"),
+    "spectral": ("none", "normalisation of the critic: none, pim, pico or gain"),
+    "spectral_constant": (1.0, "factor C after every normalised layer"),
+    "spectral_product": (0.0, "C^K of all K normalised layers, in place of C; 0: C as given"),
+    "critic_batch_norm": (False, "batch normalisation in the critic"),
+    "clip_weights": (0.0, "bound of the critic's weights after each of its updates; 0: none"),
+    "objective": ("", "loss within the method's family"),
+    "kernel": ("gaussian", "kernel on the critic's outputs"),
+    "estimator": ("unbiased", "of the MMD: unbiased, biased or u_statistic"),
+    "mmd_scope": ("global", "global: R replicas equal one big batch; replica: block estimator"),
+    "repulsion": (-1.0, "lambda of the critic's loss: -1 attractive, 1 repulsive"),
+    "bounding": ("none", "bounds on the critic's kernel: none, paper or sign"),
+    "regularization": (1.0, "lambda of the RKHS norm in a gradient-constrained or Lipschitz MMD"),
+    "ridge": (0.0, "added to the diagonal of the gradient-constrained system"),
+    "penalty": ("none", "on the critic: none, gradient, sobolev or consistency"),
+    "penalty_weight": (10.0, "weight of the penalty; rho of the Sobolev one"),
+    "normalize_witness": (False, "whether the penalised witness function has unit RKHS norm"),
+    "activation_weight": (0.0, "weight of the mean squares of the critic's layers"),
+    "autoencoder_weight": (0.0, "weight of the decoder's error on real and on generated examples"),
+    "feasible_set_weight": (0.0, "weight of the feasible set reduction"),
+    "scale_weight": (10.0, "weight of the squared critic gradient in a scaled loss"),
+    "scale_generator_loss": (True, "whether the generator's loss is scaled too"),
+    "critic_steps": (1, "critic updates per generator update"),
+    "early_critic_steps": (0, "critic updates before each early step; 0: no early schedule"),
+    "early_steps": (25, "first steps that are early ones"),
+    "early_every_steps": (500, "later steps that are: multiples of this; 0: none"),
+    "instance_noise": (0.0, "deviation of the noise on all that the critic sees"),
+    "instance_noise_steps": (0, "steps over which that noise falls to 0; 0: it stays"),
+    "label_smoothing": (0.0, "weight of real examples in the critic's generated class"),
+    "random_bandwidth": (0.0, "r: each update's bandwidth times a factor in [1/(1+r), 1+r]"),
+    "augmentation": ("none", "of all that the critic sees: none or diffaugment"),
+    "optimizer": ("adam", "adam or rmsprop"),
+    "critic_learning_rate": (1e-4, "rate of the critic, before the multiplier"),
+    "generator_learning_rate": (1e-4, "rate of the generator, before the multiplier"),
+    "learning_rate_multiplier": (1.0, "factor on all rates; small networks bear more"),
+    "adam_beta1": (0.5, "Adam's first decay"),
+    "adam_beta2": (0.9, "Adam's second decay"),
+    "rmsprop_decay": (0.99, "RMSprop's decay"),
+    "clip_gradient_norm": (0.0, "norm to which each variable's gradient is clipped; 0: never"),
+    "learning_rate_schedule": ("constant", "constant or relative_kid"),
+    "relative_kid_every_steps": (2000, "steps between relative KID tests"),
+    "relative_kid_lag": (10, "tests between the two generators that are compared"),
+    "relative_kid_samples": (2048, "samples of each generator in a test"),
+    "relative_kid_p_value": (0.1, "above it a test shows no improvement"),
+    "relative_kid_patience": (3, "tests in a row without improvement before the rates fall"),
+    "relative_kid_decay": (0.8, "factor on all rates"),
+    "learning_rate_floor": (1e-6, "lowest rate that the schedule sets"),
+    "ema_half_life_images": (
+        50_000.0,
+        "half-life of the generator's average, in generated images (batch_size a step); 0: none",
+    ),
+    "steps_per_execution": (10, "steps per graph call (one on several replicas)"),
+    "log_every_steps": (50, "steps between lines of metrics.jsonl"),
+    "sample_every_steps": (500, "steps between grids of fixed latents; 0: never"),
+    "checkpoint_every_steps": (1000, "steps between checkpoints"),
+    "score_every_steps": (
+        0,
+        "steps between KIDs that pick the best checkpoint; 0: never",
+    ),
+    "keep_checkpoints": (3, "newest checkpoints kept, beside the best"),
+    "num_samples": (2000, "samples that are scored"),
+    "extractor": ("", "features of the scores; empty: the data set's default"),
+}
+
+# A finished or interrupted run may go on with other values of these.
+FREE_ON_RESUME = frozenset(
+    {
+        *(
+            "steps",
+            "data_dir",
+            "threads",
+            "log_every_steps",
+            "sample_every_steps",
+            "score_every_steps",
+        ),
+        *("checkpoint_every_steps", "keep_checkpoints"),
+    }
+)
+
+_TOY = {
+    "network": "mlp",
+    "generator_width": 128,
+    "critic_width": 128,
+    "latent_dim": 16,
+    "batch_size": 128,
+    "steps": 5000,
+    "learning_rate_multiplier": 5.0,
+    "ema_half_life_images": 10_000.0,
+    "sample_every_steps": 1000,
+}
+
+DATASET_SETTINGS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "generator_width": 32,
+        "critic_width": 32,
+        "latent_dim": 32,
+        "steps": 1000,
+        "learning_rate_multiplier": 5.0,
+        "ema_half_life_images": 5000.0,
+        "sample_every_steps": 200,
+        "checkpoint_every_steps": 250,
+        "score_every_steps": 250,
+    },
+    "mnist": {
+        "generator_width": 32,
+        "critic_width": 32,
+        "latent_dim": 64,
+        "steps": 20_000,
+        "learning_rate_multiplier": 2.0,
+        "ema_half_life_images": 20_000.0,
+        "sample_every_steps": 250,
+        "checkpoint_every_steps": 500,
+    },
+    "cifar10": {"network": "sndcgan"},
+    "stl10": {"network": "sndcgan", "image_size": 48},
+    "celeb_a": {"network": "dcgan64", "image_size": 64},
+    "lsun": {"network": "dcgan64", "image_size": 64},
+    "imagenet_resized": {"network": "resnet"},
+    "ring2d": _TOY,
+    "mog": _TOY,
+    "gaussian": _TOY,
+}
+DATASET_SETTINGS["fashion_mnist"] = DATASET_SETTINGS["mnist"]
+
+_AT_LEAST = {
+    **dict.fromkeys(("steps", "seed", "threads", "image_size"), 0),
+    **dict.fromkeys(("sample_every_steps", "score_every_steps"), 0),
+    **dict.fromkeys(("batch_size", "generator_width", "critic_width", "latent_dim"), 1),
+    **dict.fromkeys(("output_dim", "critic_steps", "log_every_steps", "keep_checkpoints"), 1),
+    **dict.fromkeys(("checkpoint_every_steps", "steps_per_execution"), 1),
+    **dict.fromkeys(("scale_weight", "clip_gradient_norm", "ema_half_life_images"), 0),
+    **dict.fromkeys(("penalty_weight", "activation_weight", "autoencoder_weight"), 0),
+    **dict.fromkeys(("feasible_set_weight", "clip_weights", "ridge", "spectral_product"), 0),
+    **dict.fromkeys(("early_critic_steps", "early_steps", "early_every_steps"), 0),
+    **dict.fromkeys(("instance_noise", "instance_noise_steps", "random_bandwidth"), 0),
+    **dict.fromkeys(("relative_kid_every_steps", "relative_kid_lag"), 1),
+    **dict.fromkeys(("relative_kid_patience", "label_smoothing", "rmsprop_decay"), 0),
+    **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay", "learning_rate_floor"), 0),
+    "relative_kid_samples": 4,
+    "num_samples": 2,
+}
+_ABOVE_ZERO = (
+    *("critic_learning_rate", "generator_learning_rate", "learning_rate_multiplier"),
+    *("spectral_constant", "regularization", "relative_kid_patience", "relative_kid_decay"),
+)
+_LARGEST_SEED = 2**31 - 1
+_AT_MOST = {
+    "threads": 1024,
+    "image_size": 4096,
+    **dict.fromkeys(("generator_width", "critic_width", "output_dim", "critic_steps"), 10_000),
+    **dict.fromkeys(("batch_size", "latent_dim", "steps_per_execution"), 100_000),
+    **dict.fromkeys(("early_critic_steps", "relative_kid_lag"), 10_000),
+    **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay"), 1),
+    **dict.fromkeys(("num_samples", "keep_checkpoints"), 10_000_000),
+    "steps": 2**62,
+}
+
+# Refused before TensorFlow is imported; a test holds them equal to what the packages accept.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "strategy": ("auto", "one", "mirrored"),
+    "precision": ("float32", "mixed_bfloat16"),
+    "network": ("mlp", "dcgan_small", "sndcgan", "dcgan64", "dcgan_resnet", "resnet"),
+    "latent_distribution": ("uniform", "normal"),
+    "image_range": ((0.0, 1.0), (-1.0, 1.0)),
+    "spectral": ("none", "pim", "pico", "gain"),
+    "kernel": (
+        *("gaussian", "gaussian_mixture", "gaussian_mixture_wide"),
+        *("rational_quadratic_mixture", "rational_quadratic_mixture_dot", "linear"),
+    ),
+    "objective": (
+        *("", "minimax", "non_saturating", "hinge", "wasserstein", "boundary_seeking"),
+        *("mmd2", "mmd", "scaled_mmd2", "scaled_mean_difference", "scaled_repulsive"),
+        *("gcmmd2", "lipmmd2"),
+    ),
+    "penalty": ("none", "gradient", "sobolev", "consistency"),
+    "bounding": ("none", "paper", "sign"),
+    "augmentation": ("none", "diffaugment"),
+    "optimizer": ("adam", "rmsprop"),
+    "learning_rate_schedule": ("constant", "relative_kid"),
+    "estimator": ("unbiased", "biased", "u_statistic"),
+    "mmd_scope": ("global", "replica"),
+    "extractor": ("", "digits", "random_conv", "identity"),
+}
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raises a UserError when a field is no known choice or out of its range."""
+    for name, known in CHOICES.items():
+        if values[name] not in known:
+            listed = ", ".join(repr(item) for item in known)
+            hint = (
+                suggest(values[name], filter(None, known)) if isinstance(values[name], str) else ""
+            )
+            hint = hint or f"; choose one of {listed}."
+            raise UserError(f"{name}={values[name]!r} is not known{hint}")
+    for name, least in _AT_LEAST.items():
+        if values[name] < least:
+            raise UserError(f"--config.{name}={values[name]} is too small; give {least} or more.")
+    for name, most in _AT_MOST.items():
+        if values[name] > most:
+            raise UserError(f"--config.{name}={values[name]} is too large; give at most {most}.")
+    for name in _ABOVE_ZERO:
+        if not values[name] > 0:
+            raise UserError(
+                f"--config.{name}={values[name]} must be above 0; give a positive number."
+            )
+    for name in ("adam_beta1", "adam_beta2", "rmsprop_decay", "label_smoothing"):
+        if not 0 <= values[name] < 1:
+            raise UserError(f"--config.{name}={values[name]} must lie in [0, 1).")
+    if values["seed"] > _LARGEST_SEED:
+        raise UserError(
+            f"--config.seed={values['seed']} is too large; give at most {_LARGEST_SEED}."
+        )

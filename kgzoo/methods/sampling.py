@@ -1,0 +1,70 @@
+"""Image ranges, and how a method is sampled: its averaged generator, in inference mode."""
+
+import numpy as np
+import tensorflow as tf
+
+from kgzoo.errors import UserError
+from kgzoo.methods.noise import latents_from_seeds
+
+__all__ = ["Sampling"]
+
+
+class Sampling:
+    """The part of `Method` that maps to and from [0, 1] and turns latents or seeds into samples."""
+
+    def to_model_range(self, examples: tf.Tensor) -> tf.Tensor:
+        """Maps uint8 or [0, 1] images to the model's range; vectors become float32."""
+        scale = 255.0 if tf.convert_to_tensor(examples).dtype == tf.uint8 else 1.0
+        values = tf.cast(examples, tf.float32)
+        if self.kind == "vector":
+            return values
+        low, high = self.image_range
+        return low + (high - low) / scale * values
+
+    def to_unit_range(self, examples: tf.Tensor) -> tf.Tensor:
+        """Maps the model's images to [0, 1] float32; vectors stay."""
+        values = tf.cast(examples, tf.float32)
+        if self.kind == "vector":
+            return values
+        low, high = self.image_range
+        return tf.clip_by_value((values - low) / (high - low), 0.0, 1.0)
+
+    def decode(self, latents: tf.Tensor) -> tf.Tensor:
+        """Returns samples in [0, 1] (vectors: raw) of latents `[n, latent_dim]`.
+
+        Uses the moving average of the generator in inference mode.
+        """
+        return self.to_unit_range(self.average.run(self.generator, latents))
+
+    def call(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Same as `decode`."""
+        return self.decode(latents)
+
+    def sample_from_seeds(self, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns samples and latents for seeds `[n, 2]` int32; row i depends on row i alone."""
+        latents = latents_from_seeds(seeds, self.latent_dim, self.latent_distribution)
+        return self.decode(latents), latents
+
+    def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+        """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
+        if n < 1 or batch_size < 1:
+            raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
+        if not -(2**31) <= seed < 2**31:
+            raise UserError(f"seed={seed} does not fit into 32 bits; give a smaller one.")
+        if not hasattr(self._untracked, "sampler"):
+            self._untracked.sampler = tf.function(
+                lambda seeds: self.sample_from_seeds(seeds)[0],
+                input_signature=[tf.TensorSpec([None, 2], tf.int32)],
+            )
+        index = np.arange(n, dtype=np.int32)
+        seeds = np.stack([np.full_like(index, seed), index], axis=1)
+        parts = [
+            self._untracked.sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)
+        ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    def critic_features(self, samples: tf.Tensor) -> tf.Tensor:
+        """Returns the critic's features `[n, output_dim]`, float32, of samples in [0, 1]."""
+        if self.critic is None:
+            raise UserError(f"{self.name} has no critic; critic_features needs one.")
+        return tf.cast(self.critic(self.to_model_range(samples), training=False), tf.float32)

@@ -1,0 +1,54 @@
+"""The early critic schedule of Wasserstein-type GANs: many critic updates before some steps."""
+
+from dataclasses import dataclass, fields
+
+from kgzoo.errors import UserError
+
+__all__ = ["EarlySchedule"]
+
+
+@dataclass(frozen=True)
+class EarlySchedule:
+    """More critic updates before the first steps, and before every so-many-th one later.
+
+    Li et al. (2017) and Arjovsky et al. (2017) train the critic 100 times before each of the first
+    25 generator updates and before every 500th.
+
+    Attributes:
+        early_critic_steps: critic updates of such a step, the usual ones included; 0: no schedule.
+        early_steps: how many first steps have them.
+        early_every_steps: later steps that have them are the multiples of this; 0: none.
+    """
+
+    early_critic_steps: int = 0
+    early_steps: int = 25
+    early_every_steps: int = 500
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Returns the names of the fields."""
+        return tuple(field.name for field in fields(cls))
+
+    def check(self) -> None:
+        """Raises a UserError when a field is out of range."""
+        for name in self.names():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UserError(f"{name}={value!r} is out of range; give a whole number >= 0.")
+
+    def extra(self, step: int, critic_steps: int) -> int:
+        """Returns the critic updates before step `step` (from 0) beyond the `critic_steps`."""
+        early = step < self.early_steps
+        due = self.early_every_steps and step % self.early_every_steps == 0
+        return max(0, self.early_critic_steps - critic_steps) if early or due else 0
+
+    def extra_before(self, step: int, critic_steps: int) -> int:
+        """Returns the sum of `extra` over the steps before `step`."""
+        count = min(step, self.early_steps)
+        if self.early_every_steps:
+
+            def multiples_below(end: int) -> int:
+                return -(-end // self.early_every_steps)
+
+            count += multiples_below(step) - multiples_below(min(step, self.early_steps))
+        return count * max(0, self.early_critic_steps - critic_steps)

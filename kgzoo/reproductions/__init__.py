@@ -1,0 +1,61 @@
+"""Reproductions: a paper's figure or claim, computed again, with what was found beside it.
+
+Each module has `run(folder, quick=False, **options) -> dict`. It writes `<name>.png` and
+`<name>.json` into `folder` and returns what the JSON file holds: `settings` (every choice the paper
+leaves open), `findings` (rows of `quantity`, `found`, `paper`, which the verb prints as a table)
+and whatever else was computed. `quick` makes it coarser, seconds instead of minutes.
+"""
+
+import importlib
+import inspect
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from kgzoo.errors import UserError, unknown_name
+
+__all__ = ["NAMES", "NEED_TENSORFLOW", "run"]
+
+NAMES: Mapping[str, str] = {
+    "dirac": "gradient fields and paths of nine losses on two Diracs (SMMD paper, Figs. 1 and 5)",
+    "distances": "optimal critics and distances of two Diracs (SMMD paper, Fig. 1c, d)",
+    "critic_fields": "gradients of the GC-MMD and Sobolev critics (SMMD paper, Fig. 6)",
+    "gcmmd_mnist": "samples and time of GC-MMD on MNIST (SMMD paper, App. F.2)",
+    "two_parameter": "flow and equilibria of a two-parameter GAN (repulsive MMD-GAN, App. A.2)",
+    "saturation": "kernels and their derivatives over the distance (repulsive MMD-GAN, Fig. 2)",
+}
+
+# In the process of the verb; the others need NumPy and SciPy alone.
+NEED_TENSORFLOW = ("critic_fields", "saturation")
+
+
+def run(name: str, folder: pathlib.Path, quick: bool = False, **options: Any) -> dict[str, Any]:
+    """Runs a reproduction by name.
+
+    Args:
+        name: one of `NAMES`.
+        folder: where its files go; made when missing.
+        quick: coarser and faster.
+        **options: for the reproduction; one that it does not know is its user's mistake.
+
+    Returns:
+        What the JSON file holds.
+
+    Raises:
+        UserError: if the name is not known, its module is missing, or an option is wrong.
+    """
+    if name not in NAMES:
+        raise unknown_name("reproduction", name, NAMES)
+    module_name = f"{__name__}.{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise
+        raise UserError(f"{name} is not part of this installation; reinstall kgzoo.") from None
+    known = list(inspect.signature(module.run).parameters)[2:]
+    for option in options:
+        if option not in known:
+            hint = f"it takes {', '.join(known)}." if known else "it takes none."
+            raise UserError(f"{name} has no option {option}; {hint}")
+    return module.run(pathlib.Path(folder), quick=quick, **options)
