@@ -34,6 +34,9 @@ def _flags() -> flags.FlagValues:
 
     string("to", "folder for the files [runs/reproduce/<name>]")
     string("data_dir", config.FIELDS["data_dir"][1] + " (gcmmd_mnist alone needs it)")
+    flags.DEFINE_integer(
+        "steps", None, "steps of each training (gcmmd_mnist alone trains)", 1, flag_values=values
+    )
     flags.DEFINE_bool("quick", False, "coarser, in seconds", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
@@ -80,6 +83,8 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     arguments: dict[str, Any] = {"quick": options["quick"]}
     if options["data_dir"] is not None:
         arguments["data_dir"] = str(Path(options["data_dir"]).expanduser())
+    if options["steps"] is not None:
+        arguments["steps"] = options["steps"]
     began = time.monotonic()
     print(f"{name}: {reproductions.NAMES[name]} ...", file=sys.stderr, flush=True)
     if name in reproductions.NEED_TENSORFLOW:

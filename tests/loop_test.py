@@ -125,6 +125,24 @@ class TrainTest(LoopTestCase):
         first = [line["layers"]["1_dense"]["sigma"] for line in lines]
         self.assertLen(set(first), 3)
 
+    def test_a_model_that_is_stuck_is_told_of_once(self):
+        said = "the critic is stuck."
+        with mock.patch.object(Method, "complaint", lambda model, logs: said):
+            _, shown = self.train(steps=9, log_every_steps=1)
+            self.assertNotIn(said, shown)
+            _, shown = self.train(steps=24, log_every_steps=1)
+        self.assertEqual(shown.count(said), 1)
+        self.assertIn(f"step 19: {said}", shown)
+
+    def test_when_an_mmd_gan_is_stuck(self):
+        model = contract.toy("mmd_rep")
+        for means, word in (((1e-4, 0.0, 1e-5), "too far apart"), ((1.0, 0.9999, 1.0), "coincide")):
+            logs = dict(zip(("kernel_xx", "kernel_xy", "kernel_yy"), means, strict=True))
+            self.assertIn(word, model.complaint(logs))
+        logs = {"kernel_xx": 0.9, "kernel_xy": 0.0, "kernel_yy": 1.0}
+        self.assertEqual(model.complaint(logs), "")
+        self.assertEqual(contract.toy("gan").complaint({"critic_loss": 0.0}), "")
+
     def test_without_pictures_there_are_no_spectra(self):
         self.train(steps=1)
         self.assertFalse((self.workdir / "spectra.jsonl").exists())

@@ -7,7 +7,7 @@ the players that are updated together from one graph. For a GAN with 5 critic st
 """
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -184,6 +184,10 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         """Returns `{player: (scalar to minimise, {name: diagnostic})}` for the players named."""
         raise TypeError(f"{type(self).__name__} must define `losses`.")
+
+    def complaint(self, logs: Mapping[str, float]) -> str:
+        """Returns a sentence when the logs of a step show a model that cannot learn; else ''."""
+        return ""
 
     @property
     def steps_done(self) -> int:

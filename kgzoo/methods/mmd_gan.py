@@ -10,6 +10,7 @@ and 7). Terms that a row may add to the critic's loss:
   E f(x) >= E f(y), which the generator sees too, and sqrt(MMD^2) in place of MMD^2.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -24,6 +25,8 @@ __all__ = ["MMDGAN"]
 
 _OBJECTIVES = ("mmd2", "mmd")
 _PENALTIES = ("none", "gradient")
+# Mean kernels below this share of k(x, x), or above the rest, leave next to no gradient.
+_SATURATED = 1e-3
 
 
 @keras.saving.register_keras_serializable("kgzoo")
@@ -166,6 +169,23 @@ class MMDGAN(Method):
             loss += penalty - self.feasible_set_weight * feasible
             losses["critic"] = (loss, {**diagnostics, **more, **terms})
         return losses
+
+    def complaint(self, logs: Mapping[str, float]) -> str:
+        """Says when all three mean kernels sit at 0 or at k(x, x): neither has a gradient."""
+        if not kernels.is_stationary(self.kernel):
+            return ""
+        means = [logs[f"kernel_{name}"] / self.kernel.at_zero for name in ("xx", "xy", "yy")]
+        if max(means) < _SATURATED:
+            return (
+                "the critic's outputs are too far apart for the kernel (all mean kernels are near "
+                "0); lower --config.spectral_constant or --config.learning_rate_multiplier."
+            )
+        if min(means) > 1 - _SATURATED:
+            return (
+                "the critic's outputs coincide for the kernel (all mean kernels are near their "
+                "largest value); raise --config.spectral_constant or the rates."
+            )
+        return ""
 
     def _critic_loss(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         loss, bounded = repulsive.critic_loss(

@@ -18,9 +18,9 @@ __all__ = ["NAMES", "NEED_TENSORFLOW", "run"]
 
 NAMES: Mapping[str, str] = {
     "dirac": "gradient fields and paths of nine losses on two Diracs (SMMD paper, Figs. 1 and 5)",
-    "distances": "optimal critics and distances of two Diracs (SMMD paper, Fig. 1c, d)",
+    "distances": "optimal critics and distances of two Diracs (SMMD paper, Figs. 1c, 1d, 7)",
     "critic_fields": "gradients of the GC-MMD and Sobolev critics (SMMD paper, Fig. 6)",
-    "gcmmd_mnist": "samples and time of GC-MMD on MNIST (SMMD paper, App. F.2)",
+    "gcmmd_mnist": "samples and time of GC-MMD on MNIST (SMMD paper, Fig. 8)",
     "two_parameter": "flow and equilibria of a two-parameter GAN (repulsive MMD-GAN, App. A.2)",
     "saturation": "kernels and their derivatives over the distance (repulsive MMD-GAN, Fig. 2)",
 }

@@ -24,6 +24,8 @@ from kgzoo.training.summaries import Summaries
 __all__ = ["Diverged", "Stopped", "train"]
 
 _CALL_SECONDS = 2.0
+# The first updates of a critic that starts small look stuck, and are not.
+_STUCK_LINES = 10
 _PICTURED = {"image": 64, "vector": 1000}
 
 
@@ -181,6 +183,7 @@ class _Run:
             lambda step: batch_size * model.extra_critic_updates_before(step),
         )
         self.summaries = Summaries(workdir, self.step)
+        self.stuck_lines = 0
         self.every = {
             name: config[f"{name}_every_steps"] for name in ("log", "sample", "checkpoint", "score")
         }
@@ -212,6 +215,7 @@ class _Run:
         if due["log"]:
             speed = {"images_per_second": round(self.progress.images_per_second, 1)}
             self.summaries.scalars(step, {**logs, **speed})
+            self._warn(logs)
         if due["sample"] or due["checkpoint"] or due["score"] or due["rates"] or at_end:
             self._check_weights()
         if due["sample"]:
@@ -226,6 +230,13 @@ class _Run:
             self._save(about)
         if about:
             self.progress.say(f"step {step}: KID {about['kid']:.4f}, checkpoint saved")
+
+    def _warn(self, logs: Mapping[str, float]) -> None:
+        """Says once when the model has been stuck for many lines of the record."""
+        complaint = self.model.complaint(logs)
+        self.stuck_lines = self.stuck_lines + 1 if complaint else 0
+        if self.stuck_lines == _STUCK_LINES:
+            self.progress.say(f"step {self.step}: {complaint}")
 
     def picture(self) -> None:
         """Draws samples of fixed latents and the critic's spectra, where the config wants any."""
