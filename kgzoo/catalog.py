@@ -67,6 +67,12 @@ class Row:
     image_range: tuple[float, float] = (0.0, 1.0)
     latent_distribution: str = "uniform"
 
+    @property
+    def source(self) -> str:
+        """Paper, section and equation in words."""
+        numbered = self.equation.lstrip("S")[0].isdigit()
+        return f"{self.paper}, section {self.section}, {'eq. ' * numbered}{self.equation}"
+
     def settings(self) -> dict:
         """Returns the fields that belong to the config."""
         described = {"name", "summary", "target", "paper", "section", "equation", "bibtex"}
@@ -134,7 +140,8 @@ _CLIPPED_TRAINING = {
     "clip_weights": 0.01,
     "critic_batch_norm": True,
 }
-# The critic of MMDGAN-GP (SMMD paper, section 4; its code's weights of both penalties are 1).
+# The critic of MMDGAN-GP (SMMD paper, section 4). No weight is printed; the public scripts of
+# Binkowski et al. have 1 for both penalties.
 _WITNESS_PENALTY = {
     "target": _MMD_GAN,
     "objective": "mmd2",
@@ -531,7 +538,7 @@ def table() -> str:
     lines = []
     for entry in ROWS.values():
         lines.append(f"{entry.name:<{width}}  {entry.summary}")
-        lines.append(f"{'':<{width}}  {entry.paper}, section {entry.section}, eq. {entry.equation}")
+        lines.append(f"{'':<{width}}  {entry.source}")
     return "\n".join(lines)
 
 
@@ -539,7 +546,7 @@ def markdown() -> str:
     """Returns the zoo as the table of the README."""
     lines = ["| `--method` | what it is | source | run card | BibTeX |", "|---|---|---|---|---|"]
     for entry in ROWS.values():
-        source = f"{entry.paper}, section {entry.section}, eq. {entry.equation}"
         card = f"[{entry.run_card}](configs/{entry.run_card})"
-        lines.append(f"| `{entry.name}` | {entry.summary} | {source} | {card} | `{entry.bibtex}` |")
+        cells = (f"`{entry.name}`", entry.summary, entry.source, card, f"`{entry.bibtex}`")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

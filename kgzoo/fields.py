@@ -184,6 +184,8 @@ _AT_MOST = {
     **dict.fromkeys(("early_critic_steps", "relative_kid_lag"), 10_000),
     **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay"), 1),
     **dict.fromkeys(("num_samples", "keep_checkpoints"), 10_000_000),
+    # A test holds a square matrix of them.
+    "relative_kid_samples": 20_000,
     "steps": 2**62,
 }
 

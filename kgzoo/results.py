@@ -66,7 +66,7 @@ def export_run(
     card = serving.ModelCard(
         method=row.name,
         summary=row.summary,
-        paper=f"{row.paper}, section {row.section}, eq. {row.equation}",
+        paper=row.source,
         data=facts,
         steps=model.steps_done,
         seed=config["seed"],

@@ -40,6 +40,11 @@ class CatalogTest(tf.test.TestCase):
     def test_readme_table_is_the_catalogue(self):
         self.assertIn(catalog.markdown(), (ROOT / "README.md").read_text(encoding="utf-8"))
 
+    def test_references_hold_every_key(self):
+        entries = (ROOT / "references.bib").read_text(encoding="utf-8").split("@inproceedings{")[1:]
+        keys = {entry.partition(",")[0] for entry in entries}
+        self.assertEqual(keys, {row.bibtex for row in catalog.ROWS.values()})
+
     def test_readme_names_only_fields_that_exist(self):
         words = (ROOT / "README.md").read_text(encoding="utf-8").replace("`", " ").split()
         named = [word.split("=")[0] for word in words if word.startswith("--config.")]

@@ -239,21 +239,30 @@ class StopTest(LoopTestCase):
         self.assertEqual(self.kept()[-1], 5)
         self.assertIs(signal.getsignal(number), before)
 
-    def test_a_signal_among_the_updates_of_a_step_finishes_the_step(self):
-        self.resumed(self.stopped_among)
+    def test_a_signal_between_extra_updates_does_not_wait_for_the_rest(self):
+        # Step 4 has a checkpoint without the updates, which the resumed run repeats.
+        for step, left in ((2, 1), (4, 0)):
+            with self.subTest(step=step):
+                self.workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+                self.resumed(lambda fields, step=step: self.stopped_among(step, fields))
+                memory = Checkpoints(self.workdir / "checkpoints").extra(4)
+                self.assertEqual(memory, {})
+                self.assertEqual(self.done_when_stopped, left)
 
-    def stopped_among(self, fields):
+    def stopped_among(self, where, fields):
         real = EarlyCritic.run
 
         def run(early, step):
             for logs in real(early, step):
-                if step == 2:
+                if step == where:
                     os.kill(os.getpid(), signal.SIGTERM)
                 yield logs
 
         with mock.patch.object(EarlyCritic, "run", run):
-            with self.assertRaisesRegex(loop.Stopped, "saved at step 3 of 8"):
+            with self.assertRaisesRegex(loop.Stopped, f"saved at step {where} of 8"):
                 self.train(**fields)
+        memory = Checkpoints(self.workdir / "checkpoints").extra(where)
+        self.done_when_stopped = int(memory.get("extra_critic_updates_done", 0))
 
     def test_killed_before_a_checkpoint(self):
         self.resumed(lambda fields: self.killed(fields, after=False))

@@ -42,7 +42,7 @@ class EarlyScheduleTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_the_default_has_none(self):
         schedule = EarlySchedule()
-        schedule.check()
+        schedule.check(5)
         self.assertEqual([schedule.extra(step, 1) for step in range(600)], [0] * 600)
         self.assertEqual(schedule.extra_before(600, 1), 0)
 
@@ -50,7 +50,7 @@ class EarlyScheduleTest(parameterized.TestCase, tf.test.TestCase):
         for name in EarlySchedule.names():
             for value in (-1, 2.5, True, float("nan")):
                 with self.assertRaisesRegex(UserError, f"{name}={value}"):
-                    EarlySchedule(**{name: value}).check()
+                    EarlySchedule(**{name: value}).check(1)
 
     def test_a_method_has_it(self):
         model = contract.toy("wgan", early_critic_steps=9, early_steps=3, early_every_steps=5)

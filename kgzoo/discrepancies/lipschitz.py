@@ -22,7 +22,7 @@ from kgzoo.errors import UserError
 from kgzoo.kernels import Kernel
 from kgzoo.kernels.base import positive
 
-__all__ = ["lipmmd"]
+__all__ = ["lipmmd", "require_solver"]
 
 # The solver's tolerances in turn, for numbers scaled to |g| = lambda = 1. The first serves nearly
 # always; a small lambda may need the second, and where the solver stops early the third.
@@ -76,7 +76,7 @@ def lipmmd(
         Arbel et al. (2018), eq. (4), eq. (29) and appendix D.
     """
     regularization = positive("lipmmd", "regularization", regularization)
-    _cvxpy()
+    require_solver()
     inputs = [tf.convert_to_tensor(value) for value in (real, fake, points, jacobian_gram)]
     dtype = tf.float64 if any(t.dtype == tf.float64 for t in inputs) else tf.float32
     real, fake, points, gram = (tf.cast(t, tf.float64) for t in inputs)
@@ -112,7 +112,8 @@ def _check(points: tf.Tensor, gram: tf.Tensor) -> None:
         )
 
 
-def _cvxpy() -> ModuleType:
+def require_solver() -> ModuleType:
+    """Returns cvxpy; a UserError when it or Clarabel is not installed."""
     try:
         import clarabel  # noqa: F401  (the solver that cvxpy is told to use)
         import cvxpy
@@ -218,7 +219,7 @@ def _minimise(
     slopes: np.ndarray, inner: np.ndarray, size: int, tolerance: float
 ) -> tuple[np.ndarray | None, str]:
     """Returns the weights [M] of the p that minimises the dual, and the solver's status."""
-    cp = _cvxpy()
+    cp = require_solver()
     p = cp.Variable((len(slopes) // size, size))
     flat = cp.vec(p, order="C")
     distance = cp.quad_form(flat, cp.psd_wrap(inner)) - 2 * (slopes @ flat)

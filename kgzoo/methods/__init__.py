@@ -8,6 +8,7 @@ import keras
 
 from kgzoo import catalog, layers, networks
 from kgzoo.errors import UserError, unknown_name
+from kgzoo.fields import FIELDS
 from kgzoo.methods.base import Batch, Losses, Method
 
 # Keras finds a class in a `.keras` file only when its module was imported.
@@ -41,9 +42,10 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
     """
     if config["precision"] not in _POLICIES:
         raise UserError(f"precision={config['precision']!r} is not known; choose from {_POLICIES}.")
+    cls = method_class(config["method"])
+    _refuse_unused(cls, config)
     # Initialisers without a seed of their own take Keras' global one.
     keras.utils.set_random_seed(config["seed"])
-    cls = method_class(config["method"])
     builders = networks.get(config["network"])
     low = config["image_range"][0]
     image_activation = "tanh" if low < 0 else "sigmoid"
@@ -66,7 +68,7 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
         critic_batch_norm=config["critic_batch_norm"],
         dtype=config["precision"],
     )
-    if config["spectral_product"] and config["spectral"] != "none":
+    if config["spectral_product"]:
         layers.set_product(critic, config["spectral_product"])
     fields = (*cls.base_fields, *cls.config_fields)
     own = {field: config[field] for field in fields if field != "kind"}
@@ -78,6 +80,20 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
         name=config["method"],
         **own,
     )
+
+
+def _refuse_unused(cls: type[Method], config: Mapping[str, Any]) -> None:
+    """Raises a UserError when a field was set that other families have and this one has not."""
+    families = {method_class(name) for name in catalog.names()}
+    row = catalog.row(config["method"]).settings()
+    for field in sorted({field for family in families for field in family.config_fields}):
+        if field in cls.config_fields or config[field] == row.get(field, FIELDS[field][0]):
+            continue
+        rows = [name for name in catalog.names() if field in method_class(name).config_fields]
+        raise UserError(
+            f"{field}={config[field]!r} is not used by {config['method']}; leave it out, or choose "
+            f"a method that has it, such as {rows[0]}."
+        )
 
 
 def build_optimizers(

@@ -99,7 +99,7 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         self.clip_weights, self.seed = float(clip_weights), seed
         self._check_arguments()
         inputs.check(kind, self.has_kernel)
-        early.check()
+        early.check(critic_steps)
         self.generator, self.critic = generator, critic
         self.latent_dim = generator.input_shape[-1]
         self.sample_shape = tuple(generator.output_shape[1:])

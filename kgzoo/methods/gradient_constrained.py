@@ -18,6 +18,7 @@ import tensorflow as tf
 from kgzoo import kernels
 from kgzoo.discrepancies import mmd
 from kgzoo.discrepancies.gradient_constrained import gcmmd2
+from kgzoo.discrepancies.lipschitz import lipmmd, require_solver
 from kgzoo.discrepancies.scaled import features_and_jacobian_gram
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels.base import positive
@@ -29,6 +30,8 @@ __all__ = ["GradientConstrained"]
 _OBJECTIVES = ("gcmmd2", "lipmmd2")
 # Points see the steepest place of a critic only where they are dense.
 _MOST_LIPMMD_DIMENSIONS = 3
+# Below, the duality gap of the convex programme no longer closes in float64.
+_LEAST_LIPMMD_LAMBDA = 1e-6
 
 
 @keras.saving.register_keras_serializable("kgzoo")
@@ -97,6 +100,17 @@ class GradientConstrained(Method):
             raise UserError(
                 f"ridge={self.ridge} belongs to objective='gcmmd2'; set ridge=0 for lipmmd2."
             )
+        if self.estimator != "biased":
+            raise UserError(
+                f"estimator={self.estimator!r} belongs to objective='gcmmd2'; set "
+                "estimator=biased for lipmmd2."
+            )
+        if self.regularization < _LEAST_LIPMMD_LAMBDA:
+            raise UserError(
+                f"regularization={self.regularization} is too small for the solver of lipmmd2; "
+                f"give {_LEAST_LIPMMD_LAMBDA} or more."
+            )
+        require_solver()
         if replica_count() > 1:
             raise UserError(
                 f"objective='lipmmd2' runs on one replica, not on {replica_count()}; "
@@ -132,9 +146,6 @@ class GradientConstrained(Method):
         return value, {"gcmmd2": value, **diagnostics}
 
     def _lipmmd2(self, batch: Batch, fake: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        # Its convex programme is solved by cvxpy, an optional extra.
-        from kgzoo.discrepancies.lipschitz import lipmmd
-
         # The model may have been built outside the strategy's scope.
         self._check_lipmmd()
         count = tf.shape(fake)[0]

@@ -11,8 +11,8 @@ __all__ = ["EarlySchedule"]
 class EarlySchedule:
     """More critic updates before the first steps, and before every so-many-th one later.
 
-    Li et al. (2017) and Arjovsky et al. (2017) train the critic 100 times before each of the first
-    25 generator updates and before every 500th.
+    The public code of Li et al. (2017) trains the critic 100 times before each of the first 25
+    generator updates and before every 500th, beginning with the first.
 
     Attributes:
         early_critic_steps: critic updates of such a step, the usual ones included; 0: no schedule.
@@ -29,12 +29,17 @@ class EarlySchedule:
         """Returns the names of the fields."""
         return tuple(field.name for field in fields(cls))
 
-    def check(self) -> None:
-        """Raises a UserError when a field is out of range."""
+    def check(self, critic_steps: int) -> None:
+        """Raises a UserError when a field is out of range, or has no effect."""
         for name in self.names():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise UserError(f"{name}={value!r} is out of range; give a whole number >= 0.")
+        if 0 < self.early_critic_steps <= critic_steps:
+            raise UserError(
+                f"early_critic_steps={self.early_critic_steps} is not above the usual "
+                f"critic_steps={critic_steps}; give a larger number, or 0 for no early schedule."
+            )
 
     def extra(self, step: int, critic_steps: int) -> int:
         """Returns the critic updates before step `step` (from 0) beyond the `critic_steps`."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kgzoo import data
@@ -14,6 +15,7 @@ __all__ = ["EarlyCritic"]
 
 # Above every seed of a config: these examples come in an order of their own.
 _SEED_OFFSET = 2**40
+_DONE = "extra_critic_updates_done"
 
 
 class EarlyCritic:
@@ -28,6 +30,7 @@ class EarlyCritic:
         config: the resolved config.
         strategy: where the updates run.
         first, last: the steps of this part of the run are first .. last - 1.
+        memory: what `memory` returned when this state was saved.
     """
 
     def __init__(
@@ -38,11 +41,14 @@ class EarlyCritic:
         strategy: tf.distribute.Strategy,
         first: int,
         last: int,
+        memory: Mapping[str, np.ndarray] | None = None,
     ):
         self._model = model
+        self.done_in_step = int((memory or {}).get(_DONE, 0))
         done = model.extra_critic_updates_before(first)
         if model.extra_critic_updates_before(last) == done:
             return
+        done += self.done_in_step
         dataset = training_dataset(
             source,
             seed=config["seed"] + _SEED_OFFSET,
@@ -78,7 +84,13 @@ class EarlyCritic:
         return next(n for n in range(1, at_most) if model.extra_critic_updates(step + n))
 
     def run(self, step: int) -> Iterator[dict[str, float]]:
-        """Runs the extra updates due before `step`, yielding the losses of each."""
-        for index in range(self._model.extra_critic_updates(step)):
-            logs = self._execute(self._iterator, tf.constant(index))
+        """Runs the extra updates that are left before `step`, yielding the losses of each."""
+        while self.done_in_step < self._model.extra_critic_updates(step):
+            logs = self._execute(self._iterator, tf.constant(self.done_in_step))
+            self.done_in_step += 1
             yield {name: float(value) for name, value in logs.items()}
+        self.done_in_step = 0
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """Returns what a resume from the middle of a step needs; {} between two steps."""
+        return {_DONE: np.array(self.done_in_step, np.int64)} if self.done_in_step else {}

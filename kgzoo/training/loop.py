@@ -1,5 +1,6 @@
 """The training loop: graph calls of several steps, checkpoints, records, and every way to stop."""
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -136,8 +137,9 @@ def train(
             if run.step == 0:
                 run.picture()
             while run.step < run.last and not stop.number:
-                logs = run.advance()
-                run.record(logs)
+                # None: a signal came between two extra critic updates.
+                if logs := run.advance(stop):
+                    run.record(logs)
             if run.step > 0 or not stop.number:
                 run.save_once()
             if stop.number and run.step < run.last:
@@ -168,11 +170,12 @@ class _Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", config["keep_checkpoints"])
         self.last_saved = self.step if self.step in self.checkpoints.steps() else -1
         self.rates = rate_schedule.from_config(model, reference, config)
+        memory = self.checkpoints.extra(self.step) if self.last_saved >= 0 else {}
         if self.last_saved >= 0:
-            self.rates.restore(self.checkpoints.extra(self.step))
+            self.rates.restore(memory)
         self.iterator = _iterator(model, source, config, strategy, self.step)
         self.execute = _executor(model, strategy)
-        self.early = EarlyCritic(model, source, config, strategy, self.step, self.last)
+        self.early = EarlyCritic(model, source, config, strategy, self.step, self.last, memory)
         several = strategy.num_replicas_in_sync > 1
         self.at_most = 1 if several else config["steps_per_execution"]
         batch_size = config["batch_size"]
@@ -188,10 +191,18 @@ class _Run:
             name: config[f"{name}_every_steps"] for name in ("log", "sample", "checkpoint", "score")
         }
 
-    def advance(self) -> dict[str, float]:
-        """Runs the next steps, as many as go into one graph call; returns the logs of the last."""
-        for number, logs in enumerate(self.early.run(self.step)):
-            self._check_losses(self.step + 1, logs, f" in extra critic update {number + 1}")
+    def advance(self, stop: _StopSignal) -> dict[str, float] | None:
+        """Runs the next steps, as many as go into one graph call; returns the logs of the last.
+
+        A signal before them, between two extra critic updates, leaves them undone: None.
+        """
+        extra = self.model.extra_critic_updates(self.step)
+        for logs in self.early.run(self.step):
+            done = self.early.done_in_step
+            self._check_losses(self.step + 1, logs, f" in extra critic update {done}")
+            self.progress.extra(self.step, done, extra)
+            if stop.number:
+                return None
         # A signal waits for the graph call: keep it to about two seconds.
         count = min(
             self.at_most,
@@ -200,7 +211,14 @@ class _Run:
             self.last - self.step,
         )
         count = self.early.call_length(self.step, count)
-        step, logs = self.execute(self.iterator, tf.constant(count))
+        try:
+            step, logs = self.execute(self.iterator, tf.constant(count))
+        except tf.errors.UnknownError as error:
+            # What a solver written in Python says reaches us inside a stack of TensorFlow's.
+            said = re.search(r"RuntimeError: (.+)", str(error))
+            if said is None:
+                raise
+            raise Diverged(f"step {self.step + 1}: {said[1]} {self._remedy()}") from None
         self.step, logs = int(step), {name: float(value) for name, value in logs.items()}
         self._check_losses(self.step, logs)
         self.progress.update(self.step, logs)
@@ -249,13 +267,17 @@ class _Run:
                 self.summaries.spectra(self.step, spectra.critic_spectra(model.critic))
 
     def save_once(self) -> None:
-        """Saves the present step unless that was done."""
+        """Saves the present step unless that was done.
+
+        Extra critic updates since then are not worth a second checkpoint: a resume repeats them.
+        """
         if self.last_saved != self.step:
             self._check_weights()
             self._save({})
 
     def _save(self, about: Mapping[str, Any]) -> None:
-        self.checkpoints.save(self.model, about, self.rates.memory())
+        memory = {**self.rates.memory(), **self.early.memory()}
+        self.checkpoints.save(self.model, about, memory)
         self.last_saved = self.step
 
     def _scores(self) -> dict[str, float]:

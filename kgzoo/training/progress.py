@@ -60,6 +60,14 @@ class Progress:
         self._shown = now
         self._show(step, logs)
 
+    def extra(self, step: int, done: int, of: int) -> None:
+        """Shows how far the extra critic updates before the next step are, when it is time."""
+        now = time.monotonic()
+        if now - self._shown < (_TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS):
+            return
+        self._shown = now
+        self._print(f"step {step}/{self.last_step}  extra critic update {done}/{of}")
+
     def _images(self, start: int, end: int) -> int:
         extra = self._extra_images(end) - self._extra_images(start)
         return (end - start) * self.images_per_step + extra
@@ -81,7 +89,9 @@ class Progress:
             for name, value in logs.items()
             if name.endswith("_loss")
         )
-        line = f"step {step}/{self.last_step}  {speed}  {left} left  {losses}"
+        self._print(f"step {step}/{self.last_step}  {speed}  {left} left  {losses}")
+
+    def _print(self, line: str) -> None:
         if self._terminal:
             print("\r" + line.ljust(self._width), end="", flush=True)
             self._width = len(line)

@@ -15,13 +15,14 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from kgzoo.errors import unknown_name
+from kgzoo.errors import UserError, unknown_name
 from kgzoo.evaluation import relative_test, score_card
 from kgzoo.methods import Method
 
 __all__ = ["NAMES", "ConstantRates", "RateSchedule", "RelativeKID", "from_config"]
 
 NAMES = ("constant", "relative_kid")
+_LEAST_REAL = 4
 _COUNTS = ("failures", "decays")
 
 
@@ -68,6 +69,9 @@ class RelativeKID:
     its last three entries (so the next test is seven evaluations away), the variance is at least
     1e-5, and the memory is forgotten on a resume. None of this is in the paper.
 
+    Samples are of the averaged generator, as everywhere in kgzoo; the paper has no average. A test
+    split with fewer examples than `relative_kid_samples` takes part whole.
+
     Every evaluation draws latents of its own, since the test takes samples as independent. The
     rates are variables of the optimizers, which checkpoints hold anyway; the rest is `memory`.
 
@@ -82,6 +86,11 @@ class RelativeKID:
         self._model, self._extractor = model, reference.extractor
         self._samples = config["relative_kid_samples"]
         self._real = reference.features[: self._samples]
+        if len(self._real) < _LEAST_REAL:
+            raise UserError(
+                f"learning_rate_schedule='relative_kid' compares with {len(self._real)} test "
+                f"examples and needs {_LEAST_REAL}; give more data or set it to constant."
+            )
         self._seed, self._p_value = config["seed"], config["relative_kid_p_value"]
         self._patience, self._decay = config["relative_kid_patience"], config["relative_kid_decay"]
         self._floor = config["learning_rate_floor"]
