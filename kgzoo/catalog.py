@@ -64,6 +64,7 @@ class Row:
     adam_beta1: float = 0.5
     adam_beta2: float = 0.9
     clip_gradient_norm: float = 0.0
+    batch_size: int | None = None  # the data set's
     image_range: tuple[float, float] = (0.0, 1.0)
     latent_distribution: str = "uniform"
 
@@ -77,7 +78,8 @@ class Row:
         """Returns the fields that belong to the config."""
         described = {"name", "summary", "target", "paper", "section", "equation", "bibtex"}
         skip = described | {"run_card", "contract_data", "one_replica"}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 _GAN = "kgzoo.methods.gan:GAN"
@@ -502,6 +504,7 @@ _ROWS = (
         summary="Lipschitz MMD by a convex programme, for data of up to three dimensions",
         target=_CONSTRAINED,
         objective="lipmmd2",
+        batch_size=32,
         estimator="biased",
         scale_weight=1.0,
         contract_data="ring2d",

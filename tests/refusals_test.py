@@ -26,7 +26,8 @@ class RefusalsTest(parameterized.TestCase, tf.test.TestCase):
 
     @parameterized.parameters(*_FIELDS_OF_OTHERS)
     def test_fields_of_other_families(self, name, field, value):
-        self.refused(f"{field}={value!r} is not used by {name}; .* such as ", name, **{field: value})
+        sentence = f"{field}={value!r} is not used by {name}; .* such as "
+        self.refused(sentence, name, **{field: value})
 
     def test_every_row_builds_with_its_own_settings(self):
         for name in catalog.names():
