@@ -33,13 +33,14 @@ CORE = [
     "setuptools>=77.0.3,<80.9",
     "tensorflow-probability",
     "tensorflow-serving-api==2.21.*",
+    "threadpoolctl",
     "tf-keras==2.21.*",  # what tensorflow-probability calls Keras.
 ]
 
 EXTRAS = {
     "bench": ["torch==2.13.0"],
     "lipmmd": ["clarabel", "cvxpy"],
-    "plots": ["matplotlib"],
+    "plots": ["matplotlib", "pillow"],
     "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
 }
 # The tests run the methods and figures that need the other two.

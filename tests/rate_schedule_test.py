@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import contract
 from kgzoo import config, data
-from kgzoo.evaluation import features, relative_test, score_card
+from kgzoo.evaluation import features, relative_similarity, score_card
 from kgzoo.training import loop, rate_schedule, run_folder
 from kgzoo.training.checkpoints import Checkpoints
 
@@ -83,9 +83,9 @@ def verdicts(p_values):
 
     def compare(now, then):
         compared.append((now, then))
-        return relative_test.RelativeTest(0.0, next(left), 0.0, 1.0)
+        return relative_similarity.RelativeTest(0.0, next(left), 0.0, 1.0)
 
-    with mock.patch.object(relative_test, "compare", compare):
+    with mock.patch.object(relative_similarity, "compare", compare):
         yield compared
 
 

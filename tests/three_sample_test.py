@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError
-from kgzoo.evaluation import relative_test
+from kgzoo.evaluation import relative_similarity
 
 
 def kernel(a, b):
@@ -26,7 +26,7 @@ def simulated(sizes, scales, repetitions, dim, seed=0, centres=(0.0, 0.0, 0.0)):
     """Returns `repetitions` tests of normal samples (real, now, then)."""
     random = np.random.RandomState(seed)
     return [
-        relative_test.relative_test(
+        relative_similarity.relative_test(
             *(
                 centre + scale * random.standard_normal((size, dim))
                 for size, scale, centre in zip(sizes, scales, centres, strict=True)
@@ -41,7 +41,7 @@ class StatisticTest(tf.test.TestCase):
         random = np.random.RandomState(1)
         for m, n, l in ((4, 4, 4), (7, 5, 6)):  # noqa: E741
             x, y, z = (random.standard_normal((size, 3)) for size in (m, n, l))
-            test = relative_test.relative_test(x, y, z)
+            test = relative_similarity.relative_test(x, y, z)
             self.assertAllClose(test.difference, mmd2u(x, y) - mmd2u(x, z), rtol=1e-12)
             wanted = test.difference / math.sqrt(test.variance)
             self.assertAllClose(test.statistic, wanted, rtol=1e-12)
@@ -50,7 +50,7 @@ class StatisticTest(tf.test.TestCase):
 
     def test_exchanged_models_exchange_the_verdict(self):
         x, y, z = np.random.RandomState(2).standard_normal((3, 20, 4))
-        one, other = (relative_test.relative_test(x, *pair) for pair in ((y, z), (z, y)))
+        one, other = (relative_similarity.relative_test(x, *pair) for pair in ((y, z), (z, y)))
         self.assertAllClose(one.statistic, -other.statistic, rtol=1e-12)
         self.assertAllClose(one.p_value + other.p_value, 1.0, rtol=1e-12)
         self.assertAllClose(one.variance, other.variance, rtol=1e-12)
@@ -63,18 +63,20 @@ class StatisticTest(tf.test.TestCase):
     def test_collapsed_samples_have_a_finite_verdict(self):
         x = np.random.RandomState(3).standard_normal((16, 2))
         point, other = np.ones((16, 2)), np.full((16, 2), 3.0)
-        self.assertAllClose(relative_test.relative_test(x, point, point).p_value, 0.5, atol=0.01)
-        self.assertLess(relative_test.relative_test(x, x[::-1], other).p_value, 0.01)
-        same = relative_test.relative_test(point, other, other)
+        self.assertAllClose(
+            relative_similarity.relative_test(x, point, point).p_value, 0.5, atol=0.01
+        )
+        self.assertLess(relative_similarity.relative_test(x, x[::-1], other).p_value, 0.01)
+        same = relative_similarity.relative_test(point, other, other)
         self.assertAllEqual([same.statistic, same.p_value], [0.0, 0.5])
-        apart = relative_test.relative_test(point, point, other)
+        apart = relative_similarity.relative_test(point, point, other)
         self.assertEqual(apart.p_value, 0.0)
         self.assertTrue(np.isfinite(apart.statistic))
 
     def test_float32_features_are_computed_in_float64(self):
         x, y, z = np.random.RandomState(4).standard_normal((3, 12, 5)).astype(np.float32)
-        one = relative_test.relative_test(x, y, z)
-        other = relative_test.relative_test(*(each.astype(np.float64) for each in (x, y, z)))
+        one = relative_similarity.relative_test(x, y, z)
+        other = relative_similarity.relative_test(*(each.astype(np.float64) for each in (x, y, z)))
         self.assertEqual(one, other)
 
     def test_refusals_are_one_sentence(self):
@@ -87,11 +89,11 @@ class StatisticTest(tf.test.TestCase):
             ((bad, good, good), "real holds NaN"),
         ):
             with self.assertRaisesRegex(UserError, words) as caught:
-                relative_test.relative_test(*arguments)
+                relative_similarity.relative_test(*arguments)
             self.assertNotIn("\n", str(caught.exception))
-        near = relative_test.closeness(good, good)
+        near = relative_similarity.closeness(good, good)
         with self.assertRaisesRegex(UserError, "8 real examples.*5"):
-            relative_test.compare(near, relative_test.closeness(good[:5], good))
+            relative_similarity.compare(near, relative_similarity.closeness(good[:5], good))
 
 
 class VarianceTest(tf.test.TestCase):
@@ -111,8 +113,8 @@ class VarianceTest(tf.test.TestCase):
         random = np.random.RandomState(5)
         x = 3.0 * random.standard_normal((50, 2))
         y, z = random.standard_normal((2, 2000, 2))
-        joint = relative_test.relative_test(x, y, z).variance
-        alone = 4 * np.var(relative_test.closeness(x, y).per_real, ddof=1) / len(x)
+        joint = relative_similarity.relative_test(x, y, z).variance
+        alone = 4 * np.var(relative_similarity.closeness(x, y).per_real, ddof=1) / len(x)
         self.assertLess(joint, 0.1 * alone)
 
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import relative_test, score_card
+from kgzoo.evaluation import relative_similarity, score_card
 from kgzoo.methods import Method
 
 __all__ = ["NAMES", "ConstantRates", "RateSchedule", "RelativeKID", "from_config"]
@@ -94,7 +94,7 @@ class RelativeKID:
         self._seed, self._p_value = config["seed"], config["relative_kid_p_value"]
         self._patience, self._decay = config["relative_kid_patience"], config["relative_kid_decay"]
         self._floor = config["learning_rate_floor"]
-        self._past: deque[relative_test.Closeness] = deque(maxlen=config["relative_kid_lag"])
+        self._past: deque[relative_similarity.Closeness] = deque(maxlen=config["relative_kid_lag"])
         self._failures = self._decays = 0
 
     def update(self, step: int) -> dict[str, float]:
@@ -105,9 +105,9 @@ class RelativeKID:
         """
         samples = self._model.sample(self._samples, seed=_seed_of(self._seed, step))
         features, _ = self._extractor.extract(samples)
-        now, logs = relative_test.closeness(self._real, features), {}
+        now, logs = relative_similarity.closeness(self._real, features), {}
         if len(self._past) == self._past.maxlen:
-            test = relative_test.compare(now, self._past[0])
+            test = relative_similarity.compare(now, self._past[0])
             self._judge(test.p_value)
             logs = {
                 "relative_kid_p_value": test.p_value,
@@ -136,7 +136,7 @@ class RelativeKID:
         """Returns the counts, and field by field the closeness of past samples, oldest first."""
         past = {
             field: np.array([getattr(entry, field) for entry in self._past], np.float64)
-            for field in relative_test.Closeness._fields
+            for field in relative_similarity.Closeness._fields
         }
         counts = {name: np.array(getattr(self, f"_{name}"), np.int64) for name in _COUNTS}
         return {**past, **counts}
@@ -146,10 +146,10 @@ class RelativeKID:
         self._past.clear()
         self._failures = self._decays = 0
         if memory:
-            fields = (memory[field] for field in relative_test.Closeness._fields)
+            fields = (memory[field] for field in relative_similarity.Closeness._fields)
             for value, per_real, per_sample, within, across in zip(*fields, strict=True):
                 self._past.append(
-                    relative_test.Closeness(
+                    relative_similarity.Closeness(
                         float(value), per_real, per_sample, float(within), float(across)
                     )
                 )
