@@ -99,8 +99,8 @@ def activation_penalty(activations: Iterable[tf.Tensor]) -> tf.Tensor:
 def feasible_set(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """-mean_k max(0, mean f_k(y) - mean f_k(x)): 0 when no output ranks Y above X on average.
 
-    The critic adds it to what it maximises; Li et al. (2017), section 4 and eq. 6 (E f(x) >= E
-    f(y), element by element).
+    The critic adds it to what it maximises; Li et al. (2017), feasible set reduction: E f(x) >= E
+    f(y), element by element.
 
     Args:
         real, fake: features `[n, s]` of all examples of the update.
@@ -115,7 +115,7 @@ def reconstruction(examples: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
 
 
 def consistency(outputs: tf.Tensor, of_transformed: tf.Tensor) -> tf.Tensor:
-    """mean |D(x) - D(T(x))|^2 over examples; Zhang et al. (2020), eq. 4, at the last layer."""
+    """mean |D(x) - D(T(x))|^2 over examples; Zhang et al. (2020), at the last layer."""
     return tf.reduce_mean(tf.reduce_sum(tf.square(outputs - of_transformed), axis=1))
 
 

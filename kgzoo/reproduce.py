@@ -4,7 +4,7 @@
   python -m kgzoo.reproduce two_parameter
   python -m kgzoo.reproduce dirac --to=figures/ --quick
 
-Writes <name>.png and <name>.json; needs matplotlib: pip install "kgzoo[plots]".
+Writes <name>.png and <name>.json; needs matplotlib: pip install matplotlib pillow.
 """
 
 import shlex

@@ -126,7 +126,7 @@ class FigureTest(unittest.TestCase):
 
     def test_without_matplotlib_the_command_to_install_it_is_given(self):
         with mock.patch.dict(sys.modules, {"matplotlib": None}):
-            with self.assertRaisesRegex(UserError, r'pip install "kgzoo\[plots\]"'):
+            with self.assertRaisesRegex(UserError, r"pip install matplotlib"):
                 figure.new_figure(1, 1, 2.0, 2.0)
 
     def test_writes_both_files_and_turns_numpy_into_json(self):

@@ -77,7 +77,7 @@ LOSSES: dict[str, AdversarialLoss] = {
     ),
     # D(y) - D(x) and -D(y); Arjovsky et al. (2017), algorithm 1.
     "wasserstein": AdversarialLoss(_negative, lambda score: score, _negative, has_labels=False),
-    # The logistic critic; (log D - log(1 - D))^2 / 2; Hjelm et al. (2018), section 2.3.
+    # The logistic critic; (log D - log(1 - D))^2 / 2; Hjelm et al. (2018).
     "boundary_seeking": AdversarialLoss(
         _logistic_real, tf.nn.softplus, lambda score: 0.5 * tf.square(score)
     ),

@@ -120,7 +120,7 @@ def require_solver() -> ModuleType:
     except ImportError as error:
         raise UserError(
             "the Lipschitz MMD needs cvxpy and clarabel, which are not installed; "
-            'type pip install "kgzoo[lipmmd]".'
+            "type pip install cvxpy clarabel."
         ) from error
     return cvxpy
 

@@ -35,12 +35,12 @@ __all__ = [
 
 
 def _wide_gaussian_mixture() -> Kernel:
-    """Li et al. (2017), section 5: bandwidths 1, 2, 4, 8 and 16."""
+    """Li et al. (2017): bandwidths 1, 2, 4, 8 and 16."""
     return gaussian_mixture((1.0, 2.0, 4.0, 8.0, 16.0))
 
 
 def _rational_quadratic_mixture_dot() -> Kernel:
-    """k^{rq*} of Binkowski et al. (2018), section 2.1: the mixture plus the dot product."""
+    """k^{rq*} of Binkowski et al. (2018): the mixture plus the dot product."""
     return rational_quadratic_mixture() + Linear()
 
 

@@ -14,7 +14,7 @@ AUGMENTATIONS = ("none", "diffaugment")
 # One draw per update serves all: the slots keep real, generated and consistency apart.
 _SLOTS = ("real", "fake", "consistency")
 _NUMBERS = 8
-# CR-GAN (Zhang et al., 2020, section 3.1): shifts by up to 4 of 32 pixels.
+# CR-GAN (Zhang et al., 2020): shifts by up to 4 of 32 pixels.
 _CONSISTENCY_SHIFT = 1 / 8
 
 
@@ -65,7 +65,7 @@ def _cutout(images: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
 def diffaugment(
     images: tf.Tensor, noise: Noise, slot: str, image_range: tuple[float, float]
 ) -> tf.Tensor:
-    """Color, translation by up to 1/8 of the side and cutout; Zhao et al. (2020), section 3.3.
+    """Color, translation by up to 1/8 of the side and cutout; Zhao et al. (2020).
 
     Args:
         images: `[n, height, width, channels]` in `image_range`.

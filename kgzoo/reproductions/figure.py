@@ -50,7 +50,7 @@ def new_figure(
     except ImportError:
         raise UserError(
             "reproductions draw with matplotlib, which is not installed; "
-            'type pip install "kgzoo[plots]".'
+            "type pip install matplotlib pillow."
         ) from None
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
