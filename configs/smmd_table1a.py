@@ -23,10 +23,12 @@ Printed IS / FID / KID x 1000, on Inception features of 50,000 samples:
   swgan          not printed          not printed         not measured
   mmd_gan_gp     not printed          not printed         not measured
 
-Differs from the paper in: scores are of 10,000 samples of the averaged generator (--config.
-ema_half_life_images=0: of the last one), on features that are named beside them and are not
-Inception's. Its public code trains CIFAR-10 on train and test images together, here on the 50,000
-training images; and it cuts faces at random and flips them, here the centre square is resized.
+Differs from the paper in: scores are of 10,000 samples of the averaged generator
+(--config.ema_half_life_images=0: of the last one), the relative KID tests look at it too, on
+features that are named beside them and are not Inception's. Its public code trains CIFAR-10 on
+train and test images together, here on the 50,000 training images; and it cuts faces at random and
+flips them, here the centre square is resized. Not printed: rho = 0.01 of sobolev_gan (ours) and the
+weights 1 of the penalties of mmd_gan_gp and mmd_gan_gp_l2 (public scripts of Binkowski et al.).
 """
 
 from kgzoo.config import QUICK, parse_card_argument

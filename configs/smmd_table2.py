@@ -23,7 +23,8 @@ Printed IS / FID / KID x 1000, on Inception features of 50,000 samples:
 
 Differs from the paper in: its public code trains on train and test images together, here on the
 50,000 training images. Scores as in Table 1a's card: 10,000 samples of the averaged generator,
-features that are not Inception's.
+features that are not Inception's. Not printed: rho = 0.01 of sn_sobolev_gan (ours) and the weights
+1 of gradient and activation penalties (public scripts of Binkowski et al.).
 """
 
 from kgzoo.config import QUICK, parse_card_argument

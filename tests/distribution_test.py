@@ -105,7 +105,9 @@ class TwoReplicas:
             paths = self.results[f"{name}/one/paths"]
             for key, one, two in self.both(f"{name}/*/state/"):
                 path = paths[int(key)]
-                self.assertAllClose(one, two, rtol=0, atol=1e-6, msg=f"{name} {path}")
+                # Updates have a length of 0.02. The gradient of a bias under a stationary kernel is
+                # rounding alone, times the rate of 4.
+                self.assertAllClose(one, two, rtol=0, atol=1e-5, msg=f"{name} {path}")
 
 
 class DistributionTest(TwoReplicas, tf.test.TestCase):

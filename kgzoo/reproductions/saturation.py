@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kgzoo.discrepancies.repulsive import LOWER_BOUND, UPPER_BOUND
 from kgzoo.reproductions import figure
 
 __all__ = ["curves", "run"]
@@ -22,7 +23,6 @@ _FARTHEST = 10.0
 _POINTS = {False: 10_001, True: 1001}
 # Where the derivative is below this share of its largest size the kernel counts as saturated.
 _SATURATED = 0.1
-_BOUND_LOW, _BOUND_HIGH = 0.25, 4.0
 _MEAN = "mean"
 
 
@@ -52,8 +52,8 @@ def curves(
     unit = kernels.Gaussian(1.0)
     found["bounded"] = {
         "sigma 1, not bounded": _evaluate(unit, distances),
-        "e^2 held above 1/4": _evaluate(unit, distances, low=_BOUND_LOW),
-        "e^2 held below 4": _evaluate(unit, distances, high=_BOUND_HIGH),
+        "e^2 held above 1/4": _evaluate(unit, distances, low=LOWER_BOUND),
+        "e^2 held below 4": _evaluate(unit, distances, high=UPPER_BOUND),
     }
     return found
 
@@ -101,7 +101,7 @@ def run(folder: pathlib.Path, quick: bool = False) -> dict[str, Any]:
         "settings": {
             "distances": [0.0, _FARTHEST, _POINTS[quick]],
             "saturated": f"|dk/de| below {_SATURATED} of its largest size",
-            "bounds_on_squared_distance": [_BOUND_LOW, _BOUND_HIGH],
+            "bounds_on_squared_distance": [LOWER_BOUND, UPPER_BOUND],
             "chosen_by_us": "the grid, the threshold of saturation, the row of bounded kernels",
             "quick": quick,
         },
