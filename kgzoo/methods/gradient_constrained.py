@@ -15,7 +15,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from kgzoo import kernels
+from kgzoo import kernels, regularizers
 from kgzoo.discrepancies import mmd
 from kgzoo.discrepancies.gradient_constrained import gcmmd2
 from kgzoo.discrepancies.lipschitz import lipmmd, require_solver
@@ -149,8 +149,8 @@ class GradientConstrained(Method):
         # The model may have been built outside the strategy's scope.
         self._check_lipmmd()
         count = tf.shape(fake)[0]
-        share = batch.noise.unit("interpolation", [count, 1])
-        between = share * batch.real + (1.0 - share) * fake
+        unit = batch.noise.unit("interpolation", [count])
+        between = regularizers.interpolate(batch.real, fake, unit)
         places = tf.stop_gradient(tf.concat([batch.real, fake, between], axis=0))
         network = self._network(batch)
         points, gram = features_and_jacobian_gram(network, places)
