@@ -39,6 +39,7 @@ class Row:
     one_replica: bool = False
     # Settings: fields of the config.
     objective: str = ""
+    space: str = "data"
     kernel: str = "gaussian"
     estimator: str = "unbiased"
     output_dim: int = 1
@@ -64,9 +65,16 @@ class Row:
     adam_beta1: float = 0.5
     adam_beta2: float = 0.9
     clip_gradient_norm: float = 0.0
-    batch_size: int | None = None  # the data set's
     image_range: tuple[float, float] = (0.0, 1.0)
     latent_distribution: str = "uniform"
+    # None: the data set's, or the default.
+    batch_size: int | None = None
+    learning_rate_multiplier: float | None = None
+    ridge: float | None = None
+    bandwidths: tuple[float, ...] | None = None
+    kernel_learning_rate_ratio: float | None = None
+    kernel_penalty_weight: float | None = None
+    kernel_penalty_generator_weight: float | None = None
 
     @property
     def source(self) -> str:
@@ -86,12 +94,25 @@ _GAN = "kgzoo.methods.gan:GAN"
 _MMD_GAN = "kgzoo.methods.mmd_gan:MMDGAN"
 _SMMD = "kgzoo.methods.smmd:SMMD"
 _CONSTRAINED = "kgzoo.methods.gradient_constrained:GradientConstrained"
+_MMD_NET = "kgzoo.methods.mmd_net:MMDNet"
+_KERNEL_GAN = "kgzoo.methods.kernel_gan:KernelGAN"
+_GRAM = "kgzoo.methods.gram:GRAM"
 
 _SMMD_PAPER = "Arbel et al. 2018, On gradient regularizers for MMD GANs"
 _REPULSIVE_PAPER = "Wang et al. 2019, Improving MMD-GAN training with repulsive loss function"
 _GAN_PAPER = "Goodfellow et al. 2014, Generative adversarial nets"
 _LI_PAPER = "Li et al. 2017, MMD GAN: towards deeper understanding of moment matching network"
 _BINKOWSKI_PAPER = "Binkowski et al. 2018, Demystifying MMD GANs"
+_GMMN_PAPER = "Li et al. 2015, Generative moment matching networks"
+_KERNEL_GAN_PAPER = (
+    "Sinn and Rawat 2017, Non-parametric estimation of Jensen-Shannon divergence in generative "
+    "adversarial network training"
+)
+_GRAM_PAPER = "Srivastava et al. 2020, Generative ratio matching networks"
+_KERNEL_NET_PAPER = (
+    "Zhou et al. 2019, KernelNet: a data-dependent kernel parameterization for deep generative "
+    "modeling"
+)
 
 # The SMMD paper's training (section 4): images in [0, 1], 5 critic steps, Adam(0.5, 0.9).
 _SMMD_TRAINING = {"paper": _SMMD_PAPER, "bibtex": "arbel2018smmd", "critic_steps": 5}
@@ -151,6 +172,81 @@ _WITNESS_PENALTY = {
     "output_dim": 16,
     "penalty": "gradient",
     "penalty_weight": 1.0,
+}
+
+# Fixed kernels between batches (Kernel GAN paper, appendix A.3): RMSprop at 1e-3 whatever the data
+# set, large batches, and bandwidths for pixels or for codes in [0, 1].
+_FIXED_KERNEL = {
+    "optimizer": "rmsprop",
+    "generator_learning_rate": 1e-3,
+    "learning_rate_multiplier": 1.0,
+    "batch_size": 200,
+}
+_IN_PIXELS = {
+    **_FIXED_KERNEL,
+    "bandwidths": (100.0, 50.0, 10.0, 5.0, 1.0, 0.5, 0.1, 0.05, 0.01),
+}
+_IN_CODES = {
+    **_FIXED_KERNEL,
+    "space": "code",
+    "bandwidths": (1.0, 0.5, 0.1, 0.05, 0.01),
+    "output_dim": 32,
+}
+_GMMN = {
+    "target": _MMD_NET,
+    "objective": "mmd",
+    "estimator": "biased",
+    "paper": _GMMN_PAPER,
+    "bibtex": "li2015gmmn",
+    "equation": "2 of Srivastava et al. 2020",
+    "run_card": "kernel_gan_table1.py",
+}
+_JENSEN_SHANNON = {
+    "target": _KERNEL_GAN,
+    "paper": _KERNEL_GAN_PAPER,
+    "bibtex": "sinn2018kernelgan",
+}
+# KernelNet (section 3.2, appendix F) in the rows whose kernel it replaces: Omega with weights
+# alpha_1 and alpha_2, the kernel network's rate over the generator's.
+_KERNEL_NET = {
+    "paper": _KERNEL_NET_PAPER,
+    "bibtex": "zhou2019kernelnet",
+    "run_card": "kernelnet_table1.py",
+    "section": "3.2",
+    "kernel_penalty_weight": 0.1,
+}
+_SN_KERNEL_NET = {
+    **_KERNEL_NET,
+    "critic_steps": 5,
+    "kernel_learning_rate_ratio": 0.01,
+    "kernel_penalty_generator_weight": 0.0,
+}
+_SN_MMD_KERNEL_NET = {
+    **_SN_KERNEL_NET,
+    "target": _MMD_GAN,
+    "objective": "mmd2",
+    "spectral": "pim",
+    "equation": "8, 9",
+}
+_SN_SMMD_KERNEL_NET = {
+    **_SN_KERNEL_NET,
+    "target": _SMMD,
+    "objective": "scaled_mmd2",
+    "spectral": "gain",
+    "scale_weight": 1.0,
+    "equation": "10, 11",
+}
+# The repulsive rows' estimator, outputs and rates; lambda = 0.5 is the public code's choice among
+# the paper's 0, 0.5 and 1. Spectral normalisation of the reshaped kernel, times a constant.
+_REP_KERNEL_NET = {
+    **_REPULSIVE_MMD,
+    **_KERNEL_NET,
+    "repulsion": 0.5,
+    "spectral": "pim",
+    "spectral_constant": 2.0,
+    "kernel_learning_rate_ratio": 0.5,
+    "kernel_penalty_generator_weight": 0.1,
+    "equation": "12, 13",
 }
 
 _ROWS = (
@@ -513,6 +609,126 @@ _ROWS = (
         equation="4, 29",
         run_card="toys.py",
         **_SMMD_TRAINING,
+    ),
+    Row(
+        name="mmd_net",
+        summary="moment matching network: MMD under fixed kernels, in data space",
+        section="on data space networks",
+        **_IN_PIXELS,
+        **_GMMN,
+    ),
+    Row(
+        name="mmd_net_ae",
+        summary="mmd_net in the code space of a pre-trained autoencoder",
+        section="on autoencoder code space networks",
+        **_IN_CODES,
+        **_GMMN,
+    ),
+    Row(
+        name="kernel_gan",
+        summary="Jensen-Shannon divergence of kernel density estimates, in data space",
+        section="2.5",
+        equation="12",
+        run_card="kernel_gan_table1.py",
+        **_IN_PIXELS,
+        **_JENSEN_SHANNON,
+    ),
+    Row(
+        name="kernel_gan_ae",
+        summary="kernel_gan in the code space of a pre-trained autoencoder",
+        section="3.1",
+        equation="12",
+        run_card="kernel_gan_table1.py",
+        **_IN_CODES,
+        **_JENSEN_SHANNON,
+    ),
+    Row(
+        name="kernel_gan_critic",
+        summary="kernel_gan on features learned against the generator, by Li's MMD-GAN's rules",
+        section="3.2",
+        equation="12, 14, 15",
+        run_card="kernel_gan_images.py",
+        space="critic",
+        bandwidths=(1.0, 2.0, 4.0, 8.0, 16.0),
+        output_dim=100,
+        autoencoder_weight=100.0,
+        early_critic_steps=100,
+        **_CLIPPED_TRAINING,
+        **_JENSEN_SHANNON,
+    ),
+    Row(
+        name="gram",
+        summary="density ratios in the critic's space: it maximises their Pearson divergence",
+        target=_GRAM,
+        objective="mmd",
+        estimator="biased",
+        bandwidths=(0.1, 1.0, 10.0, 100.0),
+        ridge=1e-3,
+        output_dim=100,
+        critic_batch_norm=True,
+        adam_beta2=0.999,
+        critic_learning_rate=1e-3,
+        generator_learning_rate=1e-3,
+        learning_rate_multiplier=1.0,
+        batch_size=200,
+        paper=_GRAM_PAPER,
+        bibtex="srivastava2020gram",
+        section="3",
+        equation="7-10, algorithm 1",
+        run_card="gram_table1.py",
+    ),
+    Row(
+        name="sn_mmd_ikl",
+        summary="sn_mmd whose kernel has a learned spectral distribution (IKL)",
+        kernel="ikl",
+        **_SN_MMD_KERNEL_NET,
+    ),
+    Row(
+        name="sn_mmd_dk",
+        summary="sn_mmd whose kernel has a learned, data-dependent spectral distribution",
+        kernel="dk",
+        **_SN_MMD_KERNEL_NET,
+    ),
+    Row(
+        name="sn_smmd_ikl",
+        summary="sn_smmd with the kernel of sn_mmd_ikl",
+        kernel="ikl",
+        **_SN_SMMD_KERNEL_NET,
+    ),
+    Row(
+        name="sn_smmd_dk",
+        summary="sn_smmd with the kernel of sn_mmd_dk, scaled exactly",
+        kernel="dk",
+        **_SN_SMMD_KERNEL_NET,
+    ),
+    Row(
+        name="rep_ikl",
+        summary="repulsive MMD-GAN with the kernel of sn_mmd_ikl",
+        kernel="ikl",
+        **_REP_KERNEL_NET,
+    ),
+    Row(
+        name="rep_dk",
+        summary="repulsive MMD-GAN with the kernel of sn_mmd_dk",
+        kernel="dk",
+        **_REP_KERNEL_NET,
+    ),
+    Row(
+        name="rep_dk2",
+        summary="rep_dk whose spectral distribution sees both points at once (DK-II)",
+        kernel="dk2",
+        **{
+            **_REP_KERNEL_NET,
+            "section": "G.1",
+            "equation": "22",
+            "run_card": "kernelnet_table4.py",
+        },
+    ),
+    Row(
+        name="rep_dk_pd",
+        summary="rep_dk with a spectral sample of its own for each point: positive definite",
+        kernel="dk_pd",
+        **{**_REP_KERNEL_NET, "section": "3.1", "equation": "5, applied to each point by itself"},
     ),
 )
 

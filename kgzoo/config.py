@@ -117,7 +117,9 @@ def parse_value(name: str, value: Any) -> Any:
         parsed = ast.literal_eval(value.replace("_", "")) if isinstance(value, str) else value
         if kind is tuple:
             parsed = tuple(float(item) for item in parsed)
-            if len(parsed) != len(default):
+            # An empty default stands for a tuple of any length.
+            wrong_length = default and len(parsed) != len(default)
+            if wrong_length or not all(map(math.isfinite, parsed)):
                 raise ValueError
             return parsed
         if kind is bool:
@@ -131,7 +133,7 @@ def parse_value(name: str, value: Any) -> Any:
         return kind(parsed)
     except (ValueError, TypeError, KeyError, SyntaxError, OverflowError, MemoryError):
         words = {bool: "true or false", int: "a whole number", float: "a finite number"}
-        wanted = words.get(kind, f"a tuple like {default}")
+        wanted = words.get(kind, f"a tuple like {default or (1.0, 0.5)}")
         raise UserError(f"--config.{name}={value} does not fit; give {wanted}.") from None
 
 

@@ -33,7 +33,7 @@ def _flags() -> flags.FlagValues:
     string("dataset", "data set to score against [the run's]")
     string("data_dir", config.FIELDS["data_dir"][1])
     string("split", "train or test [test]")
-    string("extractor", "digits, random_conv or identity [the data set's default]")
+    string("extractor", "digits, mnist, random_conv or identity [the data set's default]")
     string("checkpoint", "of a run: newest or best [newest]")
     string("out", "file for the scores as JSON (or folder for --train_extractor)")
     string("train_extractor", "train the classifier of this name instead of scoring")
@@ -88,6 +88,7 @@ def _train_extractor(options: dict[str, Any]) -> int:
     facts = classifiers.train_extractor(
         options["train_extractor"],
         folder=options["out"],
+        data_dir=_expanded(options["data_dir"]),
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(json.dumps(facts, indent=2))
@@ -158,7 +159,7 @@ def _reference(
     source = data.load(
         dataset,
         options["split"] or "test",
-        os.path.expanduser(data_dir) if data_dir else None,
+        _expanded(data_dir),
         image_size=shape[0] if len(shape) == 3 else None,
     )
     if tuple(source.shape) != tuple(shape):
@@ -167,6 +168,10 @@ def _reference(
             "choose a fitting --dataset."
         )
     return score_card.prepare(source, options["extractor"], options["seed"])
+
+
+def _expanded(data_dir: str | None) -> str | None:
+    return os.path.expanduser(data_dir) if data_dir else None
 
 
 def _card(samples: Any, reference: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,10 @@ __all__ = ["CHOICES", "DATASET_SETTINGS", "FIELDS", "FREE_ON_RESUME", "check"]
 # set decides has the base's neutral value here.
 FIELDS: dict[str, tuple[Any, str]] = {
     "method": ("smmd", "name of a catalogue row"),
-    "dataset": ("digits", "digits, a TFDS image set, image_folder:<dir>, ring2d, mog, gaussian"),
+    "dataset": (
+        "digits",
+        "digits, a TFDS image set, image_folder:<dir>, ring2d, mog, gaussian, ..",
+    ),
     "data_dir": ("", "folder of prepared TFDS data sets; empty: the TFDS default"),
     "image_size": (0, "height and width in pixels; 0: the data set's own"),
     "steps": (100_000, "generator updates"),
@@ -24,7 +27,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "precision": ("float32", "float32 or mixed_bfloat16 (kernels and norms stay float32)"),
     "threads": (0, "CPU threads of one op; 0: all cores"),
     "deterministic": (True, "whether only deterministic TensorFlow ops may run"),
-    "network": ("dcgan_small", "mlp, dcgan_small, sndcgan, dcgan64, dcgan_resnet or resnet"),
+    "network": ("dcgan_small", "pair of architectures: dcgan_small, sndcgan, mlp, gmmn, .."),
     "generator_width": (64, "filters of the generator's widest-image layer, or hidden units"),
     "critic_width": (64, "filters of the critic's first layer, or hidden units"),
     "latent_dim": (128, "dimension of the latents"),
@@ -37,13 +40,42 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "critic_batch_norm": (False, "batch normalisation in the critic"),
     "clip_weights": (0.0, "bound of the critic's weights after each of its updates; 0: none"),
     "objective": ("", "loss within the method's family"),
-    "kernel": ("gaussian", "kernel on the critic's outputs"),
+    "space": ("data", "where fixed kernels compare: data, code (of an autoencoder) or critic"),
+    "kernel": ("gaussian", "kernel on the critic's outputs; ikl, dk, dk2 and dk_pd are trained"),
+    "kernel_expectation": ("closed_form", "of a trained kernel: closed_form or monte_carlo"),
+    "kernel_samples": (1024, "spectral samples of a trained kernel per update"),
+    "kernel_width": (0, "hidden units of a kernel network; 0: 16 for one feature, 64 for 16"),
+    "kernel_penalty_weight": (0.0, "alpha_2: Omega in the loss of critic and kernel network"),
+    "kernel_penalty_generator_weight": (0.0, "alpha_1: Omega in the generator's loss"),
+    "kernel_penalty_norm": ("frobenius", "of Omega's Jacobian term: frobenius or squared"),
+    "kernel_penalty_pairs": ("cross", "of Omega: cross (real, generated), or real"),
+    "kernel_learning_rate_ratio": (0.5, "rate of the kernel network over the generator's"),
     "estimator": ("unbiased", "of the MMD: unbiased, biased or u_statistic"),
     "mmd_scope": ("global", "global: R replicas equal one big batch; replica: block estimator"),
     "repulsion": (-1.0, "lambda of the critic's loss: -1 attractive, 1 repulsive"),
     "bounding": ("none", "bounds on the critic's kernel: none, paper or sign"),
     "regularization": (1.0, "lambda of the RKHS norm in a gradient-constrained or Lipschitz MMD"),
-    "ridge": (0.0, "added to the diagonal of the gradient-constrained system"),
+    "ridge": (0.0, "added to the diagonal of the system that a loss solves"),
+    "bandwidths": ((), "of Gaussian kernels, several being mixed, in units of what they compare"),
+    "bandwidth_rule": ("fixed", "fixed, or median: times the median distance in the batch"),
+    "bandwidth_schedule": (
+        "constant",
+        "constant: all at once; staircase, geometric or plateau: one after the other",
+    ),
+    "bandwidth_every_steps": (
+        10_000,
+        "steps of a staircase's tread; without progress, on a plateau",
+    ),
+    "mixture": ("sum", "of a density's kernels: sum or mean"),
+    "density_kernels": ("bare", "bare, or normalized: each over its integral"),
+    "density_offset": (0.0, "phi, added to both densities"),
+    "bounded_correction": ("none", "of phi on bounded data: none, printed or corrected"),
+    "positivity": ("penalty", "of ratios: penalty, clip or none"),
+    "positivity_weight": (1.0, "weight of the ratios' sum in the critic's objective"),
+    "positivity_reduction": ("sum", "of that penalty over the batch: sum or mean"),
+    "autoencoder_steps": (2000, "updates of the autoencoder before the first step"),
+    "autoencoder_learning_rate": (1e-3, "rate of the autoencoder, before the multiplier"),
+    "autoencoder_dropout": (0.2, "share of an encoder layer's inputs that are dropped"),
     "penalty": ("none", "on the critic: none, gradient, sobolev or consistency"),
     "penalty_weight": (10.0, "weight of the penalty; rho of the Sobolev one"),
     "normalize_witness": (False, "whether the penalised witness function has unit RKHS norm"),
@@ -52,6 +84,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "feasible_set_weight": (0.0, "weight of the feasible set reduction"),
     "scale_weight": (10.0, "weight of the squared critic gradient in a scaled loss"),
     "scale_generator_loss": (True, "whether the generator's loss is scaled too"),
+    "scale_form": ("exact", "of a trained kernel: exact, proposition_6, equation_11 or authors"),
     "critic_steps": (1, "critic updates per generator update"),
     "early_critic_steps": (0, "critic updates before each early step; 0: no early schedule"),
     "early_steps": (25, "first steps that are early ones"),
@@ -148,9 +181,8 @@ DATASET_SETTINGS: dict[str, dict[str, Any]] = {
     "celeb_a": {"network": "dcgan64", "image_size": 64},
     "lsun": {"network": "dcgan64", "image_size": 64},
     "imagenet_resized": {"network": "resnet"},
-    "ring2d": _TOY,
-    "mog": _TOY,
-    "gaussian": _TOY,
+    **dict.fromkeys(("ring2d", "ring2d_wide", "ring3d", "mog", "gaussian"), _TOY),
+    **dict.fromkeys(("laplace1d", "mixture1d"), _TOY),
 }
 DATASET_SETTINGS["fashion_mnist"] = DATASET_SETTINGS["mnist"]
 
@@ -168,20 +200,28 @@ _AT_LEAST = {
     **dict.fromkeys(("relative_kid_every_steps", "relative_kid_lag"), 1),
     **dict.fromkeys(("relative_kid_patience", "label_smoothing", "rmsprop_decay"), 0),
     **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay", "learning_rate_floor"), 0),
+    **dict.fromkeys(("kernel_width", "autoencoder_steps", "autoencoder_dropout"), 0),
+    **dict.fromkeys(("kernel_penalty_weight", "kernel_penalty_generator_weight"), 0),
+    **dict.fromkeys(("density_offset", "positivity_weight"), 0),
+    **dict.fromkeys(("kernel_samples", "bandwidth_every_steps"), 1),
     "relative_kid_samples": 4,
     "num_samples": 2,
 }
 _ABOVE_ZERO = (
     *("critic_learning_rate", "generator_learning_rate", "learning_rate_multiplier"),
     *("spectral_constant", "regularization", "relative_kid_patience", "relative_kid_decay"),
+    *("kernel_learning_rate_ratio", "autoencoder_learning_rate"),
 )
+_SHARES = ("autoencoder_dropout",)
 _LARGEST_SEED = 2**31 - 1
 _AT_MOST = {
     "threads": 1024,
     "image_size": 4096,
     **dict.fromkeys(("generator_width", "critic_width", "output_dim", "critic_steps"), 10_000),
     **dict.fromkeys(("batch_size", "latent_dim", "steps_per_execution"), 100_000),
-    **dict.fromkeys(("early_critic_steps", "relative_kid_lag"), 10_000),
+    **dict.fromkeys(("early_critic_steps", "relative_kid_lag", "kernel_width"), 10_000),
+    "kernel_samples": 1_000_000,
+    "autoencoder_steps": 10**9,
     **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay"), 1),
     **dict.fromkeys(("num_samples", "keep_checkpoints"), 10_000_000),
     # A test holds a square matrix of them.
@@ -193,19 +233,35 @@ _AT_MOST = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "strategy": ("auto", "one", "mirrored"),
     "precision": ("float32", "mixed_bfloat16"),
-    "network": ("mlp", "dcgan_small", "sndcgan", "dcgan64", "dcgan_resnet", "resnet"),
+    "network": (
+        *("mlp", "mlp_two", "mlp_tanh", "gmmn", "dcgan_small", "sndcgan", "dcgan64"),
+        *("dcgan_resnet", "resnet", "gram_mnist", "gram_dcgan", "gram_dcgan_weak", "li_dcgan"),
+    ),
     "latent_distribution": ("uniform", "normal"),
     "image_range": ((0.0, 1.0), (-1.0, 1.0)),
     "spectral": ("none", "pim", "pico", "gain"),
     "kernel": (
         *("gaussian", "gaussian_mixture", "gaussian_mixture_wide"),
         *("rational_quadratic_mixture", "rational_quadratic_mixture_dot", "linear"),
+        *("ikl", "dk", "dk2", "dk_pd"),
     ),
+    "kernel_expectation": ("closed_form", "monte_carlo"),
+    "kernel_penalty_norm": ("frobenius", "squared"),
+    "kernel_penalty_pairs": ("cross", "real"),
+    "scale_form": ("exact", "proposition_6", "equation_11", "authors"),
+    "bandwidth_rule": ("fixed", "median"),
+    "bandwidth_schedule": ("constant", "staircase", "geometric", "plateau"),
+    "mixture": ("sum", "mean"),
+    "density_kernels": ("bare", "normalized"),
+    "bounded_correction": ("none", "printed", "corrected"),
+    "positivity": ("penalty", "clip", "none"),
+    "positivity_reduction": ("sum", "mean"),
     "objective": (
         *("", "minimax", "non_saturating", "hinge", "wasserstein", "boundary_seeking"),
         *("mmd2", "mmd", "scaled_mmd2", "scaled_mean_difference", "scaled_repulsive"),
         *("gcmmd2", "lipmmd2"),
     ),
+    "space": ("data", "code", "critic"),
     "penalty": ("none", "gradient", "sobolev", "consistency"),
     "bounding": ("none", "paper", "sign"),
     "augmentation": ("none", "diffaugment"),
@@ -213,7 +269,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "learning_rate_schedule": ("constant", "relative_kid"),
     "estimator": ("unbiased", "biased", "u_statistic"),
     "mmd_scope": ("global", "replica"),
-    "extractor": ("", "digits", "random_conv", "identity"),
+    "extractor": ("", "digits", "mnist", "random_conv", "identity"),
 }
 
 
@@ -238,9 +294,13 @@ def check(values: Mapping[str, Any]) -> None:
             raise UserError(
                 f"--config.{name}={values[name]} must be above 0; give a positive number."
             )
-    for name in ("adam_beta1", "adam_beta2", "rmsprop_decay", "label_smoothing"):
+    for name in ("adam_beta1", "adam_beta2", "rmsprop_decay", "label_smoothing", *_SHARES):
         if not 0 <= values[name] < 1:
             raise UserError(f"--config.{name}={values[name]} must lie in [0, 1).")
+    if not all(bandwidth > 0 for bandwidth in values["bandwidths"]):
+        raise UserError(
+            f"--config.bandwidths={values['bandwidths']} must be above 0; give positive numbers."
+        )
     if values["seed"] > _LARGEST_SEED:
         raise UserError(
             f"--config.seed={values['seed']} is too large; give at most {_LARGEST_SEED}."

@@ -33,10 +33,13 @@ def _flags() -> flags.FlagValues:
         flags.DEFINE_string(name, None, text, flag_values=values)
 
     string("to", "folder for the files [runs/reproduce/<name>]")
-    string("data_dir", config.FIELDS["data_dir"][1] + " (gcmmd_mnist alone needs it)")
-    flags.DEFINE_integer(
-        "steps", None, "steps of each training (gcmmd_mnist alone trains)", 1, flag_values=values
-    )
+    string("data_dir", config.FIELDS["data_dir"][1] + " (gcmmd_mnist and bandwidth need it)")
+    string("arms", "which of the compared methods, separated by commas (ring)")
+    for name, text in (
+        ("steps", "steps of each training, where there is one"),
+        ("seeds", "trainings of each setting (ring)"),
+    ):
+        flags.DEFINE_integer(name, None, text, 1, flag_values=values)
     flags.DEFINE_bool("quick", False, "coarser, in seconds", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
@@ -58,7 +61,7 @@ def main(argv: list[str]) -> int:
         return 0
     if len(positional) > 1:
         raise UserError(f"{len(positional)} names are given; give one reproduction at a time.")
-    for flag in ("to", "data_dir"):
+    for flag in ("to", "data_dir", "arms"):
         if values[flag].value == "":
             raise UserError(f"--{flag} is empty; give a folder or leave the flag out.")
     return _reproduce(positional[0], {name: values[name].value for name in values})
@@ -83,8 +86,9 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     arguments: dict[str, Any] = {"quick": options["quick"]}
     if options["data_dir"] is not None:
         arguments["data_dir"] = str(Path(options["data_dir"]).expanduser())
-    if options["steps"] is not None:
-        arguments["steps"] = options["steps"]
+    for option in ("steps", "seeds", "arms"):
+        if options[option] is not None:
+            arguments[option] = options[option]
     began = time.monotonic()
     print(f"{name}: {reproductions.NAMES[name]} ...", file=sys.stderr, flush=True)
     if name in reproductions.NEED_TENSORFLOW:

@@ -152,9 +152,19 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
     if "class_shares" in scores:
         shares = " ".join(f"{100 * share:.0f}" for share in scores["class_shares"]["value"])
         lines.append(f"share of samples per class, %: {shares}")
+    if "expected_entropy" in scores:
+        entropy, score = (
+            f"{scores[name]['value']:.3g} (real {scores[f'{name}_of_reference']['value']:.3g})"
+            for name in ("expected_entropy", "classifier_score")
+        )
+        lines.append(f"expected entropy {entropy}, classifier score {score}")
     if "mode_coverage" in scores:
         modes = scores["mode_coverage"]
-        lines.append(f"modes covered: {modes['value']} of {modes['num_modes']}")
+        near, ideal = modes["share_near_a_mode"], modes.get("share_near_a_mode_of_target", 1.0)
+        lines.append(
+            f"modes covered: {modes['value']} of {modes['num_modes']}, {100 * near:.0f} % of "
+            "samples near one" + (f" (of the target {100 * ideal:.0f} %)" if ideal < 0.995 else "")
+        )
     return lines
 
 

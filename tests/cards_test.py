@@ -84,9 +84,74 @@ PRINTED = {
         "ae": "3.26 3.68",
         "none": "3.51 3.87",
     },
+    "gram_table1": {
+        "gram": "24.85 24.82 27.04",
+        "gan": "26.82 31.64 30.97",
+        "mmd_gan": "40.00 210.85 41.105",
+    },
+    "gram_table2": {"mmd_gan": "38.39 40.27"},
+    "gram_table8": {
+        "mmd_gan": "5.35 5.21 5.31",
+        "gan": "5.17 4.94 5.27",
+        "gram": "5.73 5.44 5.45",
+    },
+    "gram_figure5": dict.fromkeys(("gram", "gan", "mmd_gan")),
+    "gram_mnist": {"gram": None},
+    "kernel_gan_table1": {
+        "kernel_gan,fc": "0.408 23.005 6.601 -1.384 -0.740 -0.644 0.019",
+        "kernel_gan,dc": "0.289 20.713 7.464 -1.385 -0.740 -0.645 0.017",
+        "kernel_gan_ae": "0.365 14.674 6.916 -1.371 -0.769 -0.603 0.084",
+        "mmd_net_ae": "0.361 14.730 6.948 -1.372 -0.776 -0.596 0.091",
+        "mmd_net": "0.293 27.852 7.408 -1.383 -0.689 -0.694 0.005",
+    },
+    "kernel_gan_table2": {
+        "sigma5.0": "2.117 28.973",
+        "sigma1.0": "1.388 21.075",
+        "sigma0.5": "1.096 18.268",
+        "sigma0.1": "1.079 17.295",
+        "sigma0.05": "0.783 16.272",
+        "sigma0.01": "0.406 15.378",
+        "sum": "0.365 14.730",
+    },
+    "kernel_gan_images": {
+        "kernel_gan_critic": "4.22",
+        "mmd_net_ae": "3.94",
+        "mmd_net": "3.47",
+        "mmd_gan": "6.17",
+        "wgan": "5.88",
+    },
+    "kernelnet_table1": {
+        "sn_mmd": "31.5 6.9",
+        "sn_mmd_ikl": "30.4 6.9",
+        "sn_mmd_dk": "27.7 7.2",
+        "sn_smmd": "25.0 7.3",
+        "sn_smmd_ikl": "26.4 7.3",
+        "sn_smmd_dk": "24.3 7.4",
+        "mmd_rep": "16.7 8.0",
+        "rep_ikl": "16.3 8.0",
+        "rep_dk": "14.6 8.2",
+        "rep_dk_pd": None,
+    },
+    "kernelnet_table2": {
+        "wgan_gp": "31.1 6.9 55.1 8.4 29.2 2.7 65.7 7.5",
+        "sn_gan": "25.5 7.6 43.2 8.8 22.6 2.7 47.5 11.2",
+        "smmd": "31.5 7.0 43.7 8.4 18.4 2.7 38.4 10.7",
+        "sn_smmd": "25.0 7.3 40.6 8.5 12.4 2.8 36.6 10.9",
+        "sn_smmd_dk": "24.3 7.4 40.0 8.5 11.3 2.9 35.7 11.2",
+        "cr_gan": "18.7 7.9",
+        "mmd_rep": "16.7 8.0 36.7 9.4 16.8 2.9 31.0 11.5",
+        "rep_dk": "14.6 8.2 33.4 9.3 16.1 2.9 30.1 11.7",
+    },
+    "kernelnet_table4": {
+        "mmd_rep": "16.7 8.0 36.7 9.4 16.8 2.9 31.0 11.5",
+        "rep_dk": "14.6 8.2 33.4 9.3 16.5 2.9 30.1 11.7",
+        "rep_dk2": "15.2 8.1 34.9 9.3 16.1 2.9 30.5 11.7",
+        "rep_dk_pd": None,
+    },
     "baselines": {"gan": "26.82", "gan_minimax": "", "wgan": "5.88", "cr_gan": "7.9 18.7"},
     "toys": dict.fromkeys(
-        "lipmmd gcmmd sn_gcmmd smmd swgan mmd_opt mmd_rbf mmd_rep mmd_rep_b wgan_gp gan".split()
+        "lipmmd gcmmd sn_gcmmd smmd swgan mmd_opt mmd_rbf mmd_rep mmd_rep_b rep_dk wgan_gp gan gram"
+        " mmd_net mmd_gan kernel_gan".split()
     ),
 }
 
@@ -102,8 +167,19 @@ FAST = {
     "repulsive_table_s5": "dim256",
     "repulsive_figure3": "lambda2,rbf_b",
     "gram_table4": "full",
+    "gram_table1": "gram,celeb_a,weaker",
+    "gram_table2": "mmd_gan",
+    "gram_table8": "gan,seed2",
+    "gram_figure5": "gram,dim16",
+    "gram_mnist": "gram",
+    "kernel_gan_table1": "mmd_net,fc",
+    "kernel_gan_table2": "sigma0.01",
+    "kernel_gan_images": "kernel_gan_critic",
+    "kernelnet_table1": "sn_mmd_ikl",
+    "kernelnet_table2": "sn_smmd_dk",
+    "kernelnet_table4": "rep_dk2,stl10",
     "baselines": "gan",
-    "toys": "mmd_rep,ring2d",
+    "toys": "kernel_gan,mog",
 }
 
 
@@ -146,7 +222,7 @@ class ComposeTest(unittest.TestCase):
                     self.assertLess(quick.early_critic_steps, 2)
 
     def test_quick_changes_neither_networks_nor_losses(self):
-        changed = {*config.QUICK, "image_size"}
+        changed = {*config.QUICK, "image_size", "autoencoder_steps"}
         for card in CARDS:
             for argument in cells(card):
                 whole, quick = compose(card, argument), compose(card, f"{argument},quick")
@@ -269,6 +345,110 @@ class SettingsTest(unittest.TestCase):
         own = compose("smmd_table1a", "sn_smmd,cifar10").to_dict()
         self.assertEqual({**cited, "image_size": 32}, own)
 
+    def test_kernel_gans_train_as_appendix_a3_says(self):
+        wide, narrow = (100, 50, 10, 5, 1, 0.5, 0.1, 0.05, 0.01), (1, 0.5, 0.1, 0.05, 0.01)
+        fields = "network bandwidths latent_dim batch_size optimizer learning_rate_multiplier"
+        for argument, network, bandwidths in (
+            ("kernel_gan,fc", "gmmn", wide),
+            ("kernel_gan,dc", "dcgan_small", wide),
+            ("mmd_net,fc", "gmmn", wide),
+            ("kernel_gan_ae", "gmmn", narrow),
+            ("mmd_net_ae", "gmmn", narrow),
+        ):
+            found = self.of("kernel_gan_table1", argument, *fields.split())
+            self.assertEqual(found, (network, bandwidths, 10, 1000, "rmsprop", 1.0), argument)
+        card = "kernel_gan_table2"
+        for sigma in (5.0, 1.0, 0.5, 0.1, 0.05, 0.01):
+            self.assertEqual(self.of(card, f"sigma{sigma}", "bandwidths"), ((sigma,),))
+        whole = compose("kernel_gan_table1", "kernel_gan_ae").to_dict()
+        self.assertEqual(compose(card, "sum").to_dict(), whole)
+        fields = (
+            "output_dim bandwidths autoencoder_weight clip_weights critic_steps steps latent_dim"
+        )
+        for dataset, latents in (("cifar10", 128), ("celeb_a", 64)):
+            argument = f"kernel_gan_critic,{dataset}"
+            found = self.of("kernel_gan_images", argument, *fields.split())
+            self.assertEqual(found, (100, (1, 2, 4, 8, 16), 100, 0.01, 5, 5000, latents))
+
+    def test_gram_trains_as_section_4_and_appendix_b_say(self):
+        fields = "network generator_width critic_width output_dim batch_size critic_learning_rate"
+        networks = {"dcgan": "gram_dcgan", "weaker": "gram_dcgan_weak"}
+        for argument in cells("gram_table1"):
+            method, dataset, critic = argument.split(",")
+            outputs = {"cifar10": 128, "celeb_a": 64}[dataset]
+            found = self.of("gram_table1", argument, *fields.split())
+            rest = (1 if method == "gan" else outputs, 64, 5e-5)
+            self.assertEqual(found, (networks[critic], 32, 32, *rest), argument)
+            self.assertEqual(
+                *self.of("gram_table1", argument, "critic_learning_rate", "generator_learning_rate")
+            )
+        self.assertEqual(self.of("gram_table1", "gram", "bandwidths"), ((1, 2, 4, 8, 16),))
+        first = {**compose("gram_table1", "gram").to_dict(), "image_size": 0}
+        self.assertEqual(compose("gram_table8", "gram").to_dict(), first)
+        self.assertEqual(self.of("gram_table8", "gram,seed2", "seed"), (2,))
+        fields = "critic_learning_rate generator_learning_rate batch_size output_dim latent_dim"
+        for word, wanted in (
+            ("rate5e-5", (5e-5, 5e-5, 64, 128, 128)),
+            ("rate1e-3", (1e-3, 1e-3, 64, 128, 128)),
+            ("batch256", (5e-5, 5e-5, 256, 128, 128)),
+            ("dim1000", (5e-5, 5e-5, 64, 1000, 128)),
+        ):
+            self.assertEqual(self.of("gram_figure5", f"gram,{word}", *fields.split()), wanted)
+        self.assertEqual(self.of("gram_figure5", "gan,dim1000", "output_dim"), (1,))
+        fields = "network generator_width critic_width latent_dim output_dim batch_size bandwidths"
+        found = self.of("gram_mnist", "gram", *fields.split())
+        self.assertEqual(found, ("gram_mnist", 600, 16, 100, 100, 200, (0.1, 1, 10, 100)))
+        fields = "adam_beta1 learning_rate_multiplier image_range latent_distribution"
+        found = self.of("gram_mnist", "gram", *fields.split())
+        self.assertEqual(found, (0.5, 1.0, (0.0, 1.0), "uniform"))
+
+    def test_kernel_net_trains_as_appendix_f_says(self):
+        fields = "kernel critic_steps steps kernel_learning_rate_ratio adam_beta2 output_dim"
+        omega = ("kernel_penalty_generator_weight", "kernel_penalty_weight")
+        for card in ("kernelnet_table1", "kernelnet_table2", "kernelnet_table4"):
+            for argument in cells(card):
+                method, dataset = argument.split(",")
+                found = self.of(card, argument, "latent_distribution", "latent_dim", "batch_size")
+                self.assertEqual(found, ("uniform", 128, 64), argument)
+                schedule = self.of(card, argument, "learning_rate_schedule")
+                self.assertEqual(schedule, ("relative_kid",), argument)
+                if "_dk" not in method and "_ikl" not in method:
+                    continue
+                kernel = method.split("_", 2 if method.startswith("sn") else 1)[-1]
+                longer = 50_000 if dataset.startswith("imagenet") else 0
+                wanted = (kernel, 5, 150_000 + longer, 0.01, 0.9, 1)
+                weights = (0.0, 0.1)
+                if method.startswith("rep"):
+                    wanted = (kernel, 1, 200_000 + 2 * longer, 0.5, 0.999, 16)
+                    weights = (0.1, 0.1)
+                self.assertEqual(self.of(card, argument, *fields.split()), wanted, argument)
+                self.assertEqual(self.of(card, argument, *omega), weights, argument)
+        for dataset, shape in (
+            ("cifar10", ("sndcgan", 32)),
+            ("stl10", ("sndcgan", 48)),
+            ("celeb_a", ("dcgan_resnet", 160)),
+            ("imagenet_resized/64x64", ("resnet", 64)),
+        ):
+            for card in ("kernelnet_table2", "kernelnet_table4"):
+                found = self.of(card, f"rep_dk,{dataset}", "network", "image_size")
+                self.assertEqual(found, shape)
+
+    def test_toys_of_the_gram_and_kernel_gan_papers(self):
+        fields = "network generator_width batch_size latent_distribution optimizer"
+        rates = ("generator_learning_rate", "learning_rate_multiplier")
+        for method, optimizer, rate in (
+            ("gram", "adam", 1e-3),
+            ("mmd_net", "rmsprop", 1e-3),
+            ("mmd_gan", "adam", 5e-5),
+        ):
+            found = self.of("toys", f"{method},ring2d", *fields.split())
+            self.assertEqual(found, ("mlp_two", 100, 200, "normal", optimizer))
+            self.assertEqual(self.of("toys", f"{method},ring2d", *rates), (rate, 1.0))
+        fields = "network latent_dim bandwidths bandwidth_schedule bandwidth_every_steps steps"
+        falling = (0.8, 0.4, 0.2, 0.1, 0.05, 0.025)
+        found = self.of("toys", "kernel_gan,mog", *fields.split())
+        self.assertEqual(found, ("mlp_tanh", 100, falling, "staircase", 10_000, 60_000))
+
 
 class DocstringsTest(unittest.TestCase):
     """What a card says of itself."""
@@ -287,7 +467,7 @@ class DocstringsTest(unittest.TestCase):
                     found = [line for line in self.lines(card) if line.split()[:1] == [row]]
                     (line,) = (line for line in found if "not measured" in line)
                     before = line[: line.index("not measured")].replace(row, "", 1)
-                    numbers = re.findall(r"[\d.]+", before)
+                    numbers = re.findall(r"-?\d[\d.]*", before)
                     self.assertEqual(" ".join(numbers), scores or "")
                     if scores is None:
                         self.assertIn("not printed", before)

@@ -13,6 +13,8 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from scipy import stats
+from scipy.spatial import transform
 from sklearn import datasets
 
 import datadir
@@ -88,7 +90,8 @@ class SourceTest(tf.test.TestCase):
             source.examples[0] = 0.0
 
     def test_every_embedded_set_describes_itself_in_json(self):
-        self.assertEqual(data.names(), ["digits", "ring2d", "mog", "gaussian"])
+        toys = ["ring2d", "ring2d_wide", "ring3d", "mog", "gaussian", "laplace1d", "mixture1d"]
+        self.assertEqual(data.names(), ["digits", *toys])
         for name in data.names():
             data.check(name)
             for split in ("train", "test"):
@@ -149,7 +152,12 @@ class ArgumentsTest(tf.test.TestCase):
 
 class SyntheticTest(tf.test.TestCase):
     def test_draws_follow_the_stated_mixture(self):
-        for name, num_modes, sd in (("ring2d", 8, 0.01), ("mog", 8, 0.02), ("gaussian", 1, 1.0)):
+        for name, num_modes, sd in (
+            ("ring2d", 8, 0.01),
+            ("ring2d_wide", 8, 0.2**0.5),
+            ("mog", 8, 0.02),
+            ("gaussian", 1, 1.0),
+        ):
             for split, count in (("train", 50_000), ("test", 10_000)):
                 source = data.load(name, split)
                 modes = source.describe()["modes"]
@@ -157,29 +165,108 @@ class SyntheticTest(tf.test.TestCase):
                 self.assertEqual(source.examples.shape, (count, 2))
                 self.assertEqual(source.examples.dtype, np.float32)
                 self.assertEqual((len(centres), modes["sd"]), (num_modes, sd))
-                rest = source.examples.astype(np.float64) - centres[source.labels]
-                self.assertAllClose(rest.std(), sd, rtol=0.02)
-                # Five standard errors of a mean, of a share and of a correlation.
-                self.assertAllLess(np.abs(rest.mean(axis=0)), 5.0 * sd / np.sqrt(count))
-                share = np.bincount(source.labels, minlength=num_modes) / count
-                spread = np.sqrt(share * (1.0 - share) / count)
-                self.assertAllLessEqual(np.abs(share - 1.0 / num_modes) - 5.0 * spread, 0.0)
-                self.assertLess(abs(np.corrcoef(rest.T)[0, 1]), 5.0 / np.sqrt(count))
+                self.check_shares(source.labels, np.full(num_modes, 1.0 / num_modes))
+                self.check_noise(source.examples - centres[source.labels], [sd, sd])
 
-    def test_the_ring_has_radius_two(self):
-        centres = np.array(data.load("ring2d").describe()["modes"]["centres"])
-        self.assertAllClose(np.hypot(*centres.T), np.full(8, 2.0))
-        gaps = np.linalg.norm(centres - np.roll(centres, 1, axis=0), axis=1)
-        self.assertAllClose(gaps, np.full(8, 4.0 * np.sin(np.pi / 8)))
+    def check_shares(self, labels, weights):
+        share = np.bincount(labels, minlength=len(weights)) / len(labels)
+        spread = np.sqrt(share * (1.0 - share) / len(labels))
+        self.assertAllLessEqual(np.abs(share - weights) - 5.0 * spread, 0.0)
+
+    def check_noise(self, noise, sds):
+        """Five standard errors of means, of standard deviations and of correlations."""
+        count = len(noise)
+        self.assertAllLess(np.abs(noise.mean(axis=0)) / sds, 5.0 / np.sqrt(count))
+        self.assertAllLess(np.abs(noise.std(axis=0) / sds - 1.0), 5.0 / np.sqrt(2.0 * count))
+        correlations = np.corrcoef(noise.T) - np.eye(len(sds))
+        self.assertAllLess(np.abs(correlations), 5.0 / np.sqrt(count))
+
+    def test_the_rings_have_radius_two(self):
+        for name in ("ring2d", "ring2d_wide"):
+            centres = np.array(data.load(name).describe()["modes"]["centres"])
+            self.assertAllClose(np.hypot(*centres.T), np.full(8, 2.0))
+            gaps = np.linalg.norm(centres - np.roll(centres, 1, axis=0), axis=1)
+            self.assertAllClose(gaps, np.full(8, 4.0 * np.sin(np.pi / 8)))
+
+    def test_the_ring_in_space_is_a_flat_one_turned_about_the_second_axis(self):
+        turn = transform.Rotation.from_euler("y", 60.0, degrees=True)  # by the right-hand rule
+        flat = np.array(data.load("ring2d").describe()["modes"]["centres"])
+        for split, count in (("train", 50_000), ("test", 10_000)):
+            source = data.load("ring3d", split)
+            self.assertEqual(source.examples.shape, (count, 3))
+            modes = source.describe()["modes"]
+            expected = turn.apply(np.pad(flat, ((0, 0), (0, 1))))
+            self.assertAllClose(modes["centres"], expected, atol=1e-12)
+            self.assertAllClose(modes["axes"], turn.apply(np.eye(3)), atol=1e-12)
+            self.assertEqual(modes["sd"], [0.01, 0.01, 0.1])
+            self.check_shares(source.labels, np.full(8, 1 / 8))
+            back = turn.inv().apply(source.examples)
+            noise = back - np.pad(flat, ((0, 0), (0, 1)))[source.labels]
+            self.check_noise(noise, [0.01, 0.01, 0.1])
+        # The third axis goes towards the first: noise upwards in the ring moves to the right.
+        self.assertAllClose(modes["axes"][2], [np.sin(np.pi / 3), 0.0, 0.5], atol=1e-12)
+
+    def test_targets_on_the_line(self):
+        laplace, mixture = data.load("laplace1d"), data.load("mixture1d")
+        self.assertEqual((laplace.shape, mixture.shape), ((1,), (1,)))
+        self.assertIsNone(laplace.labels)
+        facts = laplace.describe()
+        self.assertEqual(facts["density"], {"family": "laplace", "location": 0.0, "scale": 2.0})
+        self.assertNotIn("modes", facts)
+        facts = mixture.describe()
+        self.assertEqual(
+            facts["modes"], {"centres": [[-2.0], [2.0]], "sd": 1.0, "weights": [0.3, 0.7]}
+        )
+        self.assertEqual(
+            facts["density"],
+            {
+                "family": "gaussian_mixture",
+                "means": [-2.0, 2.0],
+                "sds": [1.0, 1.0],
+                "weights": [0.3, 0.7],
+            },
+        )
+        self.check_shares(mixture.labels, np.array([0.3, 0.7]))
+
+        def mixed(x):
+            return 0.3 * stats.norm.cdf(x, -2.0, 1.0) + 0.7 * stats.norm.cdf(x, 2.0, 1.0)
+
+        cases = (("laplace1d", stats.laplace(0.0, 2.0).cdf), ("mixture1d", mixed))
+        for name, distribution in cases:
+            for split in ("train", "test"):
+                points = data.load(name, split).examples[:, 0].astype(np.float64)
+                # The largest gap between the two distribution functions, in standard errors.
+                test = stats.kstest(points, distribution)
+                self.assertGreater(test.pvalue, 1e-3, f"{name} {split}")
+
+    def test_first_draws_never_change(self):
+        for name, split, labels, examples in (
+            ("ring2d", "train", [5, 3, 4, 0], [-1.4092094898223877, -1.4157952070236206]),
+            ("ring2d", "test", [0, 5, 1, 1], [1.9970951080322266, 0.006978021468967199]),
+            ("mog", "train", [0, 7, 5, 0], [1.9651384353637695, 0.0024861523415893316]),
+            ("mog", "test", [5, 5, 6, 0], [-1.3963348865509033, -1.4388129711151123]),
+            ("gaussian", "train", [0] * 4, [2.788628578186035, 1.4365098476409912]),
+            ("gaussian", "test", [0] * 4, [0.5791123509407043, 1.8749825954437256]),
+        ):
+            source = data.load(name, split)
+            self.assertEqual(source.labels[:4].tolist(), labels)
+            # The sines of other libraries may differ in their last bit.
+            self.assertAllClose(source.examples[0], examples, rtol=2e-7, atol=0.0)
 
     def test_same_draws_every_time_and_no_draw_in_both_splits(self):
-        for name in ("ring2d", "mog", "gaussian"):
+        for name in ("ring2d", "ring2d_wide", "ring3d", "mog", "gaussian"):
             train, again = data.load(name), data.load(name)
             self.assertAllEqual(train.examples, again.examples)
             test = data.load(name, "test")
             both = np.concatenate([train.examples, test.examples])
             self.assertEqual(len(np.unique(both, axis=0)), len(both))
-        self.assertEqual(synthetic.NUM_TRAIN + synthetic.NUM_TEST, len(both))
+            self.assertEqual(synthetic.NUM_TRAIN + synthetic.NUM_TEST, len(both))
+        for name in ("laplace1d", "mixture1d"):
+            train, again = data.load(name), data.load(name)
+            self.assertAllEqual(train.examples, again.examples)
+            # float32 has few enough numbers for a handful of coincidences on the line.
+            common = np.intersect1d(train.examples, data.load(name, "test").examples)
+            self.assertLess(len(common), 200)
 
 
 class DigitsTest(tf.test.TestCase):

@@ -42,6 +42,9 @@ class DigitsTest(tf.test.TestCase):
         self.assertEqual(facts["trained_on"]["split"], "train")
         described = features.get("digits").describe()
         self.assertEqual(described["sha256"], facts["sha256"])
+        shares = np.bincount(data.load("digits").labels) / 1347
+        self.assertAllClose(described["class_frequencies"], shares, rtol=1e-12)
+        self.assertAllClose(features.get("digits").class_frequencies, shares, rtol=1e-12)
         json.dumps(described, allow_nan=False)
 
     def test_damaged_or_missing_weights(self):
@@ -75,6 +78,8 @@ class DigitsTest(tf.test.TestCase):
         right = int(np.sum(logits.argmax(1) == test.labels))
         self.assertEqual(right, facts[0]["num_held_out_right"])
         self.assertNotEmpty(lines)
+        shares = np.bincount(data.load("digits").labels) / 1347
+        self.assertAllClose(facts[0]["class_frequencies"], shares, rtol=1e-12)
 
 
 class RandomConvTest(parameterized.TestCase, tf.test.TestCase):
@@ -184,12 +189,23 @@ class ExtractorTest(parameterized.TestCase, tf.test.TestCase):
             features.get("digit")
         with self.assertRaisesRegex(UserError, "not known"):
             classifiers.train_extractor("random_conv")
+        for name in ("epochs", "batch_size"):
+            with self.assertRaisesRegex(UserError, f"{name}=0"):
+                classifiers.train_extractor("digits", self.get_temp_dir(), **{name: 0})
+        for name in ("identity", "random_conv"):
+            shape = (16,) if name == "identity" else (16, 16, 1)
+            self.assertIsNone(features.get(name, shape).class_frequencies)
 
     def test_default_names(self):
         self.assertEqual(features.default_name("digits", "image"), "digits")
         self.assertEqual(features.default_name("digits", "image", (16, 16, 1)), "digits")
         self.assertEqual(features.default_name("digits", "image", (32, 32, 1)), "random_conv")
         self.assertEqual(features.default_name("cifar10", "image"), "random_conv")
+        for name in ("mnist", "mnist:3.0.1"):
+            self.assertEqual(features.default_name(name, "image", (28, 28, 1)), "mnist")
+            self.assertEqual(features.default_name(name, "image", (14, 14, 1)), "random_conv")
+        for name in ("fashion_mnist", "image_folder:mnist"):
+            self.assertEqual(features.default_name(name, "image", (28, 28, 1)), "random_conv")
         self.assertEqual(features.default_name("ring2d", "vector"), "identity")
 
 

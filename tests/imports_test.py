@@ -49,7 +49,7 @@ FAMILY_FREE = {
     f"kgzoo.methods.{part}"
     for part in (
         *("base", "average", "noise", "augmentation", "inputs", "persistence", "sampling"),
-        *("schedule", "critic_passes"),
+        *("schedule", "critic_passes", "fixed_kernel", "trained_kernel"),
     )
 }
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}

@@ -20,9 +20,9 @@ from kgzoo.data.pipeline import training_dataset
 from kgzoo.errors import UserError
 from kgzoo.evaluation import score_card
 from kgzoo.methods import Method
-from kgzoo.training import early_critic, loop, run_folder, spectra
+from kgzoo.training import extra_updates, loop, run_folder, spectra
 from kgzoo.training.checkpoints import Checkpoints
-from kgzoo.training.early_critic import EarlyCritic
+from kgzoo.training.extra_updates import ExtraUpdates
 from kgzoo.training.progress import Progress, duration
 from kgzoo.training.summaries import Summaries
 
@@ -250,7 +250,7 @@ class StopTest(LoopTestCase):
                 self.assertEqual(self.done_when_stopped, left)
 
     def stopped_among(self, where, fields):
-        real = EarlyCritic.run
+        real = ExtraUpdates.run
 
         def run(early, step):
             for logs in real(early, step):
@@ -258,11 +258,11 @@ class StopTest(LoopTestCase):
                     os.kill(os.getpid(), signal.SIGTERM)
                 yield logs
 
-        with mock.patch.object(EarlyCritic, "run", run):
+        with mock.patch.object(ExtraUpdates, "run", run):
             with self.assertRaisesRegex(loop.Stopped, f"saved at step {where} of 8"):
                 self.train(**fields)
         memory = Checkpoints(self.workdir / "checkpoints").extra(where)
-        self.done_when_stopped = int(memory.get("extra_critic_updates_done", 0))
+        self.done_when_stopped = int(memory.get("extra_updates_done", 0))
 
     def test_killed_before_a_checkpoint(self):
         self.resumed(lambda fields: self.killed(fields, after=False))
@@ -294,7 +294,7 @@ class StopTest(LoopTestCase):
         self.assertEqual([line["step"] for line in self.records()], [2, 4, 6, 8])
 
 
-class EarlyCriticTest(LoopTestCase):
+class ExtraUpdatesTest(LoopTestCase):
     """Extra critic updates: how many, of which examples, and what they may break."""
 
     FIELDS = {"early_critic_steps": 3, "early_steps": 2, "early_every_steps": 5}
@@ -306,13 +306,13 @@ class EarlyCriticTest(LoopTestCase):
 
     def seen(self, **fields):
         """Trains; returns (step, index, examples) of every extra update, and the model."""
-        calls, real = [], Method.critic_step
+        calls, real = [], Method.extra_update
 
-        def critic_step(model, examples, index):
+        def extra_update(model, examples, index):
             calls.append((int(model.step), int(index), np.array(examples)))
             return real(model, examples, index)
 
-        with mock.patch.object(Method, "critic_step", critic_step):
+        with mock.patch.object(Method, "extra_update", extra_update):
             model, _ = self.train(**{**self.FIELDS, **fields})
         return calls, model
 
@@ -350,7 +350,7 @@ class EarlyCriticTest(LoopTestCase):
 
     def test_no_stream_is_opened_where_none_are_left(self):
         real = training_dataset
-        with mock.patch.object(early_critic, "training_dataset", side_effect=real) as opened:
+        with mock.patch.object(extra_updates, "training_dataset", side_effect=real) as opened:
             self.seen(steps=4, early_critic_steps=0)
             opened.assert_not_called()
             self.workdir /= "early"
@@ -368,7 +368,7 @@ class EarlyCriticTest(LoopTestCase):
             factor = np.nan if bad and "critic" in losses else 1.0
             return {name: (loss * factor, rest) for name, (loss, rest) in losses.items()}
 
-        words = "^step 2: critic_loss is nan in extra critic update 2; nothing is saved"
+        words = "^step 2: critic_loss is nan in extra update 2; nothing is saved"
         with self.assertRaisesRegex(loop.Diverged, words):
             self.train(change, **self.FIELDS)
         self.assertEmpty(self.kept())
@@ -393,7 +393,7 @@ class EarlyCriticTest(LoopTestCase):
 
     def test_length_of_calls(self):
         model = contract.toy(**{**self.FIELDS, "early_every_steps": 6})
-        early = early_critic.EarlyCritic(
+        early = extra_updates.ExtraUpdates(
             model, POINTS, {"seed": 0, "batch_size": 8}, tf.distribute.get_strategy(), 0, 20
         )
         found = [early.call_length(step, 4) for step in range(9)]

@@ -1,6 +1,7 @@
 """Networks against the repulsive paper's Tables S1 and S2, and what every network promises.
 
-The residual networks have tests of their own, resnet_test.py.
+The residual networks have tests of their own, resnet_test.py, and so have the GRAM paper's and
+Li et al.'s, gram_networks_test.py.
 """
 
 import os
@@ -34,6 +35,13 @@ _SHAPES = {
     "dcgan64": (16, 32, 3),
     "dcgan_resnet": (32, 32, 3),
     "resnet": (16, 32, 3),
+    "mlp_two": (3,),
+    "mlp_tanh": (2, 1),
+    "gmmn": (4, 3, 1),
+    "gram_mnist": (8, 9, 1),
+    "gram_dcgan": (8, 16, 3),
+    "gram_dcgan_weak": (16, 8, 1),
+    "li_dcgan": (16, 16, 3),
 }
 # Layers that spectral normalisation covers; the last four of resnet's are shortcuts.
 _LAYERS = {
@@ -43,6 +51,13 @@ _LAYERS = {
     "dcgan64": 10,
     "dcgan_resnet": 6,
     "resnet": 14,
+    "mlp_two": 3,
+    "mlp_tanh": 4,
+    "gmmn": 4,
+    "gram_mnist": 4,
+    "gram_dcgan": 4,
+    "gram_dcgan_weak": 4,
+    "li_dcgan": 3,
 }
 _each_network = parameterized.parameters(*_SHAPES)
 
@@ -190,7 +205,7 @@ class OutputTest(parameterized.TestCase, tf.test.TestCase):
         activation, low, high = activation
         model, shape = _generator(name, _SHAPES[name], 4, activation), _SHAPES[name]
         for index, weight in enumerate(model.trainable_weights):
-            weight.assign(tf.random.stateless_normal(weight.shape, [1, index]))
+            weight.assign(tf.random.stateless_normal(weight.shape, [1, index], stddev=2.0))
         images = model(200.0 * tf.random.stateless_normal([64, 5], [3, 4])).numpy()
         self.assertEqual((images.shape, images.dtype), ((64, *shape), np.float32))
         if low is None:
@@ -229,6 +244,13 @@ class OutputTest(parameterized.TestCase, tf.test.TestCase):
         ("dcgan_resnet", (160, 160, 3)),
         ("resnet", (16, 16, 1)),
         ("resnet", (64, 48, 3)),
+        ("mlp_tanh", (4, 5)),
+        ("gmmn", (28, 28, 1)),
+        ("gram_mnist", (28, 28, 1)),
+        ("gram_mnist", (15, 9, 3)),
+        ("gram_dcgan", (64, 64, 3)),
+        ("gram_dcgan_weak", (24, 16, 1)),
+        ("li_dcgan", (32, 32, 1)),
     )
     def test_shapes(self, name, shape):
         samples = _generator(name, shape)(np.zeros((2, 5), np.float32))
@@ -321,7 +343,8 @@ class CriticBatchNormTest(parameterized.TestCase, tf.test.TestCase):
         shortcuts = [layer for layer in weighted if getattr(layer, "kernel_size", 0) == (1, 1)]
         self.assertLen(shortcuts, 4 if name == "resnet" else 0)
         path = [layer for layer in weighted if layer not in shortcuts]
-        hidden = [layer.name for layer in path[1:-1]]
+        # Table 3 of the GRAM paper has it after the first layer too.
+        hidden = [layer.name for layer in path[0 if name == "gram_mnist" else 1 : -1]]
         self.assertCountEqual(followed, hidden)
         for layer in weighted:
             # The normalisation has an offset of its own.
@@ -379,6 +402,17 @@ class WrongArgumentTest(parameterized.TestCase, tf.test.TestCase):
         ("resnet", (64, 72, 3)),
         ("resnet", (72, 64, 3)),
         ("resnet", (64, 64)),
+        ("gram_mnist", (7, 8, 1)),
+        ("gram_mnist", (8, 7, 1)),
+        ("gram_mnist", (784,)),
+        ("gram_dcgan", (28, 32, 1)),
+        ("gram_dcgan", (32, 28, 1)),
+        ("gram_dcgan_weak", (28, 28, 1)),
+        ("gram_dcgan_weak", (2,)),
+        ("li_dcgan", (32, 64, 3)),
+        ("li_dcgan", (48, 48, 3)),
+        ("li_dcgan", (8, 8, 1)),
+        ("li_dcgan", (32, 32)),
     )
     def test_wrong_sizes(self, name, shape):
         for build in (_generator, _critic):

@@ -95,6 +95,35 @@ class ScatterTest(tf.test.TestCase):
             pictures.scatter(np.full((3, 2), np.nan))
 
 
+class ViewsTest(tf.test.TestCase):
+    def test_points_are_where_they_belong_in_both_panels(self):
+        corners = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+        picture = pictures.views(np.array([[1.0, 0.5, -0.5]]), reference=corners)
+        self.assertEqual((picture.shape, picture.dtype), ((480, 960, 3), np.uint8))
+        # The view is [-1.5, 1.5] on 455 pixels from pixel 12 on; the second coordinate upwards.
+        for panel, horizontal in ((picture[:, :480], 1.0), (picture[:, 480:], -0.5)):
+            rows, columns = np.nonzero(_redness(panel) > 40)
+            self.assertAllClose(rows.mean(), 12 + 455 * (1.5 - 0.5) / 3, atol=1.0)
+            self.assertAllClose(columns.mean(), 12 + 455 * (1.5 + horizontal) / 3, atol=1.0)
+
+    def test_panels_have_one_scale_and_follow_the_reference(self):
+        reference = np.random.RandomState(0).normal(size=(40, 3)) * [4.0, 1.0, 0.5] + [9.0, 0, 0]
+        wide = _redness(pictures.views(1e6 * reference[:1], reference)) < -15
+        extents = []
+        for panel in (wide[:, :480], wide[:, 480:]):
+            extents.append(np.ptp(np.nonzero(panel)[1]) - 4)  # without the discs' radii
+        expected = 455 * np.ptp(reference, axis=0)[[0, 2]] / (1.5 * np.ptp(reference[:, 0]))
+        self.assertAllClose(extents, expected, atol=3.0)
+        rows = [np.nonzero(panel)[0] for panel in (wide[:, :480], wide[:, 480:])]
+        self.assertAllClose(rows[0].min(), rows[1].min(), atol=1.0)
+
+    def test_errors(self):
+        with self.assertRaisesRegex(UserError, r"points have shape \[4, 2\]; give \[n, 3\]"):
+            pictures.views(np.zeros((4, 2)))
+        with self.assertRaisesRegex(UserError, "reference hold NaN"):
+            pictures.views(np.zeros((4, 3)), np.full((2, 3), np.nan))
+
+
 class PictureTest(tf.test.TestCase):
     def test_one_entry_for_all_kinds(self):
         random = np.random.RandomState(0)
@@ -106,6 +135,10 @@ class PictureTest(tf.test.TestCase):
         )
         self.assertAllEqual(
             pictures.picture(points[:, :1], "vector"), pictures.histogram(points[:, 0])
+        )
+        self.assertAllEqual(
+            pictures.picture(points[:, :3], "vector", reference=points[:9, :3]),
+            pictures.views(points[:, :3], points[:9, :3]),
         )
         with self.assertRaisesRegex(UserError, "kind='sound'"):
             pictures.picture(points, "sound")
@@ -122,6 +155,28 @@ class PictureTest(tf.test.TestCase):
         heights = [int(red[:, column].sum()) for column in bar_columns]
         self.assertAllClose(heights, [454, 0, 151], atol=2)
         self.assertEqual(np.nonzero(red[:, bar_columns[2]])[0].max(), 466)  # stands on the frame
+
+    def test_histograms_lie_over_each_other(self):
+        # Samples left, data left and right: where they overlap the bar is darker than red alone.
+        samples, reference = np.zeros(10), np.array([0.0, 0.0, 0.0, 3.0])
+        picture = pictures.histogram(samples, reference, bins=3).astype(int)
+        left, middle, right = (int(20 + 456 * share) for share in (1 / 6, 3 / 6, 5 / 6))
+        low, high = picture[440], picture[60]
+        self.assertGreater(_redness(low)[left], 60)
+        self.assertLess(_redness(low)[right], -15)
+        self.assertAllEqual(low[middle], [255, 255, 255])
+        self.assertGreater(_redness(high)[left], 60)
+        self.assertLess(low[left].sum(), high[left].sum() - 40)  # data ends at three quarters
+        self.assertAllEqual(high[right], [255, 255, 255])
+
+    def test_a_line_marks_zero(self):
+        reference = np.array([-1.0, 3.0])  # seen from -2 to 4
+        picture = pictures.histogram(reference, reference)
+        column = round(12 + 456 / 3)
+        self.assertAllEqual(picture[100, column], [228, 228, 228])
+        self.assertAllEqual(picture[100, column + 3], [255, 255, 255])
+        apart = pictures.histogram(reference + 100.0, reference + 100.0)
+        self.assertNotIn([228, 228, 228], apart.reshape(-1, 3).tolist())
 
 
 class SavePngTest(tf.test.TestCase):

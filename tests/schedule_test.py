@@ -55,11 +55,11 @@ class EarlyScheduleTest(parameterized.TestCase, tf.test.TestCase):
     def test_a_method_has_it(self):
         model = contract.toy("wgan", early_critic_steps=9, early_steps=3, early_every_steps=5)
         self.assertEqual(model.critic_steps, 5)
-        found = [model.extra_critic_updates(step) for step in range(8)]
+        found = [model.extra_updates(step) for step in range(8)]
         self.assertEqual(found, [4, 4, 4, 0, 0, 4, 0, 0])
-        self.assertEqual(model.extra_critic_updates_before(8), 16)
+        self.assertEqual(model.extra_updates_before(8), 16)
         again = type(model).from_config(model.get_config())
-        self.assertEqual(again.extra_critic_updates_before(8), 16)
+        self.assertEqual(again.extra_updates_before(8), 16)
 
 
 def _values(variables):
@@ -83,7 +83,7 @@ class CriticStepTest(parameterized.TestCase, tf.test.TestCase):
         others = [v for v in model.weights if id(v) not in critic]
         others += model.optimizers["generator"].variables
         before, weights = _values(others), _values(model.critic.trainable_variables)
-        logs = model.critic_step(self.examples, tf.constant(0))
+        logs = model.extra_update(self.examples, tf.constant(0))
         self.assertIn("critic_loss", logs)
         self.assertNotIn("generator_loss", logs)
         for variable, value in zip(others, before, strict=True):
@@ -108,34 +108,34 @@ class CriticStepTest(parameterized.TestCase, tf.test.TestCase):
 
         model.losses = noting
         for index in range(3):
-            model.critic_step(self.examples, tf.constant(index))
+            model.extra_update(self.examples, tf.constant(index))
         model.train_step(self.examples)
         for index in range(3):
-            model.critic_step(self.examples, tf.constant(index))
+            model.extra_update(self.examples, tf.constant(index))
         self.assertLen({value.tobytes() for value in latents}, len(latents))
         # And it is a function of step and index.
         model.step.assign(0)
-        model.critic_step(self.examples, tf.constant(1))
+        model.extra_update(self.examples, tf.constant(1))
         self.assertAllEqual(latents[-1], latents[1])
 
     def test_in_a_graph_the_index_is_a_tensor(self):
         one, other = self._toy(), self._toy()
-        step = tf.function(other.critic_step)
+        step = tf.function(other.extra_update)
         for index in range(3):
-            expected = one.critic_step(self.examples, tf.constant(index))
+            expected = one.extra_update(self.examples, tf.constant(index))
             self.assertAllClose(step(self.examples, tf.constant(index)), expected, rtol=1e-4)
         self.assertAllClose(_values(one.weights), _values(other.weights), rtol=1e-4, atol=1e-6)
         self.assertEqual(step.experimental_get_tracing_count(), 1)
 
     def test_clips_and_iterates_like_every_critic_update(self):
         model = contract.toy("wgan", clip_weights=0.02, critic_batch_norm=False)
-        model.critic_step(self.examples, tf.constant(0))
+        model.extra_update(self.examples, tf.constant(0))
         for variable in model.critic.trainable_variables:
             self.assertLessEqual(np.max(np.abs(variable)), np.float32(0.02))
         model = contract.toy("sn_gan")
         vectors = [layer.spectral_u for layer in layers.spectral_layers(model.critic)]
         before = _values(vectors)
-        model.critic_step(self.examples, tf.constant(0))
+        model.extra_update(self.examples, tf.constant(0))
         after = _values(vectors)
         self.assertTrue(any(np.any(a != b) for a, b in zip(after, before, strict=True)))
 

@@ -7,6 +7,8 @@ from unittest import mock
 
 import numpy as np
 import scipy.linalg
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -246,6 +248,56 @@ class ArgumentsTest(tf.test.TestCase):
         self.assertIs(type(scores.inception_score(x)["mean"]), float)
 
 
+class ClassifierScoresTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.parameters((200, 10, 1.0), (2, 3, 30.0), (500, 2, 5.0))
+    def test_equals_the_formulas(self, n, classes, scale):
+        random = np.random.RandomState(n)
+        logits = scale * random.normal(size=(n, classes)) + 7.0
+        frequencies = random.dirichlet(np.full(classes, 5.0))
+        found = scores.classifier_scores(logits, frequencies)
+        p = scipy.special.softmax(logits, axis=1)
+        entropy = np.mean(scipy.stats.entropy(p, axis=1))
+        divergence = np.mean(scipy.stats.entropy(p, frequencies[None], axis=1))
+        self.assertEqual(set(found), {"expected_entropy", "classifier_score"})
+        self.assertAllClose(found["expected_entropy"], entropy, rtol=1e-9)
+        self.assertAllClose(found["classifier_score"], np.exp(divergence), rtol=1e-9)
+
+    def test_equal_logits_say_nothing(self):
+        uniform = np.full(4, 0.25)
+        found = scores.classifier_scores(np.zeros((5, 4)), uniform)
+        self.assertAllClose(found["expected_entropy"], np.log(4), rtol=1e-12)
+        self.assertAllClose(found["classifier_score"], 1.0, rtol=1e-12)
+
+    def test_no_doubt_and_the_frequencies_of_training(self):
+        frequencies = np.array([0.5, 0.3, 0.2])
+        logits = 2000.0 * np.eye(3)[np.repeat([0, 1, 2], [50, 30, 20])]
+        found = scores.classifier_scores(logits, frequencies)
+        self.assertEqual(found["expected_entropy"], 0.0)
+        entropy = -np.sum(frequencies * np.log(frequencies))
+        self.assertAllClose(found["classifier_score"], np.exp(entropy), rtol=1e-12)
+
+    def test_a_collapse_to_one_class_is_not_punished(self):
+        # KL(one class || q) = -log q of that class: a rare class scores above all real data.
+        logits = 50.0 * np.eye(3)[np.full(40, 2)]
+        found = scores.classifier_scores(logits, np.array([0.5, 0.3, 0.2]))
+        self.assertAllClose(found["classifier_score"], 5.0, rtol=1e-9)
+        self.assertIn("does not punish a collapse", scores.CLASSIFIER_CONVENTION)
+
+    def test_wrong_arguments(self):
+        logits, good = np.zeros((5, 3)), np.array([0.5, 0.3, 0.2])
+        for bad in (good[:2], good * 2, np.array([0.7, 0.3, 0.0]), np.full(3, np.nan), None):
+            with self.assertRaisesRegex(UserError, "positive shares of 3 classes"):
+                scores.classifier_scores(logits, bad)
+        with self.assertRaisesRegex(UserError, "at least 2"):
+            scores.classifier_scores(logits[:1], good)
+        with self.assertRaisesRegex(UserError, "NaN"):
+            scores.classifier_scores(logits * np.nan, good)
+
+    def test_values_are_plain_numbers(self):
+        found = scores.classifier_scores(np.zeros((5, 2), np.float32), [0.5, 0.5])
+        self.assertEqual({type(value) for value in found.values()}, {float})
+
+
 class TfGanTest(tf.test.TestCase):
     def test_missing_package_names_the_remedy(self):
         without = {k: v for k, v in sys.modules.items() if not k.startswith("tensorflow_gan")}
@@ -282,7 +334,7 @@ class ScoreCardTest(tf.test.TestCase):
             rtol=1e-6,
         )
         entries = [entry for entry in card.values() if "convention" in entry]
-        self.assertLen(entries, 7)
+        self.assertLen(entries, 11)
         for entry in entries:
             self.assertContainsSubset(
                 {"value", "num_samples", "num_reference", "extractor", "seed"}, entry
@@ -293,6 +345,28 @@ class ScoreCardTest(tf.test.TestCase):
         halves = card["fid_between_real_halves"]
         self.assertEqual(halves["num_samples"] + halves["num_reference"], 1797)
         self.assertBetween(halves["value"], 0.05, 2.0)
+
+    def test_entropy_and_classifier_score(self):
+        samples = np.rint(np.random.RandomState(0).uniform(size=(60, 16, 16, 1)) * 255)
+        samples = samples.astype(np.uint8)
+        card = score_card.score_samples(samples, self.reference)
+        frequencies = np.bincount(self.train.labels) / 1347
+        self.assertAllClose(self.reference.class_frequencies, frequencies, rtol=1e-12)
+        for images, suffix in ((samples, ""), (self.test.examples, "_of_reference")):
+            logits = features.get("digits").extract(images)[1].astype(np.float64)
+            p = scipy.special.softmax(logits, axis=1)
+            entropy, score = card[f"expected_entropy{suffix}"], card[f"classifier_score{suffix}"]
+            self.assertAllClose(entropy["value"], scipy.stats.entropy(p, axis=1).mean(), rtol=1e-5)
+            divergence = scipy.stats.entropy(p, frequencies[None], axis=1).mean()
+            self.assertAllClose(score["value"], np.exp(divergence), rtol=1e-5)
+            for entry in (entropy, score):
+                self.assertEqual(
+                    (entry["num_samples"], entry["num_reference"]), (len(images), None)
+                )
+        self.assertBetween(card["expected_entropy_of_reference"]["value"], 0.0, 0.05)
+        self.assertBetween(card["classifier_score_of_reference"]["value"], 9.6, 9.98)
+        self.assertGreater(card["expected_entropy"]["value"], 0.5)
+        self.assertLess(card["classifier_score"]["value"], 5.0)
 
     def test_class_shares(self):
         zeros = self.train.examples[self.train.labels == 0]
@@ -343,6 +417,8 @@ class ScoreCardTest(tf.test.TestCase):
         card = score_card.score_samples(source.examples[:50], source)
         self.assertEqual(card["fid"]["extractor"], "random_conv")
         self.assertNotIn("inception_score", card)
+        self.assertNotIn("expected_entropy", card)
+        self.assertIsNone(score_card.prepare(source).class_frequencies)
         self.assertEqual(card["fid_between_real_halves"]["num_samples"], 898)
 
     def test_vectors_and_modes(self):

@@ -11,7 +11,8 @@ from kgzoo.errors import UserError, unknown_name
 __all__ = ["EMBEDDED", "ImageSet", "image_files", "prepared_dir", "rules"]
 
 # What needs nothing on disk.
-EMBEDDED = ("digits", "ring2d", "mog", "gaussian")
+_TOYS = ("ring2d", "ring2d_wide", "ring3d", "mog", "gaussian", "laplace1d", "mixture1d")
+EMBEDDED = ("digits", *_TOYS)
 
 _NAME = re.compile(r"([a-z][a-z0-9_]*)(?:/([^/:]+))?(?::(\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")

@@ -1,9 +1,9 @@
 """Feature extractors by name: what scores are computed on.
 
-`digits` is a small classifier trained by this project (features and logits), `random_conv` a
-convolutional network with fixed random weights for images of any size (features only), `identity`
-the coordinates of vector data themselves. A score is comparable only with scores of the same
-extractor, so each carries its name.
+`digits` and `mnist` are small classifiers trained by this project on those data sets (features and
+logits), `random_conv` a convolutional network with fixed random weights for images of any size
+(features only), `identity` the coordinates of vector data themselves. A score is comparable only
+with scores of the same extractor, so each carries its name.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,8 @@ class Extractor:
         image_shape: of one example, (height, width, channels) or (d,).
         dim: number of features.
         has_logits: whether `extract` returns logits.
+        class_frequencies: [k] float64, shares of the classes in the training split of a classifier;
+            None without one.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Extractor:
         has_logits: bool,
         apply: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]],
         facts: dict,
+        class_frequencies: np.ndarray | None = None,
     ):
         """Wraps `apply`, a function of one float32 batch; `get` is the way to make one.
 
@@ -44,11 +47,13 @@ class Extractor:
             has_logits: whether `apply` returns logits.
             apply: batch [b, *image_shape] float32 -> (features [b, dim], logits [b, k] or None).
             facts: what `describe` adds to name, shape and dimension.
+            class_frequencies: [k], where there is a classifier.
         """
         self.name = name
         self.image_shape = tuple(image_shape)
         self.dim = dim
         self.has_logits = has_logits
+        self.class_frequencies = class_frequencies
         self._apply = apply
         self._facts = dict(facts)
 
@@ -109,19 +114,20 @@ class Extractor:
 
 def names() -> list[str]:
     """Returns the names `get` knows."""
-    return ["digits", "identity", "random_conv"]
+    return sorted([*classifiers.IMAGE_SHAPES, "identity", "random_conv"])
 
 
 def default_name(dataset_name: str, kind: str, image_shape: tuple[int, ...] | None = None) -> str:
     """Returns the extractor to use for a data set when the user names none.
 
     Args:
-        dataset_name: as in `Source.name`.
+        dataset_name: as in `Source.name`, with or without a version ("mnist:3.0.1").
         kind: "image" or "vector".
         image_shape: when given, a classifier for another shape is not chosen.
     """
     if kind == "vector":
         return "identity"
+    dataset_name = dataset_name.partition(":")[0]
     shape = classifiers.IMAGE_SHAPES.get(dataset_name)
     if shape is None or (image_shape is not None and tuple(image_shape) != shape):
         return "random_conv"
@@ -175,7 +181,9 @@ def _classifier(name: str, image_shape: tuple[int, ...] | None) -> Extractor:
 
     dim = model.output[0].shape[-1]
     recorded = ("trained_on", "accuracy_held_out", "num_held_out", "seed", "sha256")
-    return Extractor(name, expected, dim, True, apply, {key: facts[key] for key in recorded})
+    described = {key: facts[key] for key in (*recorded, "class_frequencies")}
+    frequencies = np.asarray(facts["class_frequencies"], np.float64)
+    return Extractor(name, expected, dim, True, apply, described, frequencies)
 
 
 def _identity(shape: tuple[int, ...]) -> Extractor:

@@ -11,7 +11,7 @@ import numpy as np
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
 
-__all__ = ["grid", "histogram", "picture", "save_png", "scatter"]
+__all__ = ["grid", "histogram", "picture", "save_png", "scatter", "views"]
 
 _PAPER = (255, 255, 255)
 _FRAME = (110, 110, 110)
@@ -20,6 +20,7 @@ _SEPARATOR = 64
 _SAMPLES = (208, 72, 32)
 _REFERENCE = (150, 178, 214)
 _GRID_SIDE = 512  # pixels that an enlarged grid aims at
+_VIEWS = ([0, 1], [2, 1])  # of 3-D points: the coordinates to the right and upwards in each panel
 _MARGIN = 12  # pixels between the frame and the picture's edge
 
 
@@ -78,31 +79,16 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, size: int =
     shown = points if reference is None else _as_matrix(reference, "reference", 2)
     low, high = shown.min(axis=0), shown.max(axis=0)
     side = 1.5 * max(float((high - low).max()), 1e-3)
-    corner = (low + high - side) / 2
-    inner = size - 2 * _MARGIN - 1
-
-    def pixels(values):
-        unit = np.clip((values - corner) / side, 0.0, 1.0)
-        return _MARGIN + np.stack([1.0 - unit[:, 1], unit[:, 0]], axis=1) * inner  # row, column
-
-    canvas = np.empty((size, size, 3), np.float64)
-    canvas[:] = _PAPER
-    zero_row, zero_column = np.rint(pixels(np.zeros((1, 2)))[0]).astype(int)
-    if corner[1] < 0.0 < corner[1] + side:
-        canvas[zero_row, _MARGIN:-_MARGIN] = _ZERO_LINES
-    if corner[0] < 0.0 < corner[0] + side:
-        canvas[_MARGIN:-_MARGIN, zero_column] = _ZERO_LINES
-    _draw_frame(canvas)
-    if reference is not None:
-        _draw_discs(canvas, pixels(shown), _REFERENCE, opacity=0.5)
-    _draw_discs(canvas, pixels(points), _SAMPLES, opacity=0.6)
-    return np.rint(canvas).astype(np.uint8)
+    below = None if reference is None else shown
+    return _panel(points, below, (low + high - side) / 2, side, size)
 
 
 def histogram(
     values: np.ndarray, reference: np.ndarray | None = None, size: int = 480, bins: int = 60
 ) -> np.ndarray:
     """Draws the histogram of numbers (red bars) over that of a reference (light blue bars).
+
+    Numbers outside the view are counted in its first or last bar; a grey line marks zero.
 
     Args:
         values: [n] or [n, 1].
@@ -125,6 +111,9 @@ def histogram(
     edges = np.linspace(middle - half, middle + half, bins + 1)
     canvas = np.empty((size, size, 3), np.float64)
     canvas[:] = _PAPER
+    if edges[0] < 0.0 < edges[-1]:
+        zero = _MARGIN + (size - 2 * _MARGIN) * (half - middle) / (2.0 * half)
+        canvas[_MARGIN:-_MARGIN, round(zero)] = _ZERO_LINES
     layers = [(values, np.array(_SAMPLES))]
     if reference is not None:
         layers.insert(0, (shown, np.array(_REFERENCE)))
@@ -140,12 +129,41 @@ def histogram(
     return np.rint(canvas).astype(np.uint8)
 
 
+def views(points: np.ndarray, reference: np.ndarray | None = None, size: int = 480) -> np.ndarray:
+    """Draws 3-D points in two panels: seen along the third axis, and along the first.
+
+    Left the first coordinate is drawn to the right, in the right panel the third one is; the second
+    coordinate points upwards in both, so a point has one height. Both have one scale.
+
+    Args:
+        points: [n, 3].
+        reference: [m, 3] or None, as in `scatter`.
+        size: height, and width of one panel, in pixels.
+
+    Returns:
+        [size, 2 * size, 3] uint8.
+
+    Raises:
+        UserError: points that are not [n, 3] or not finite.
+    """
+    points = _as_matrix(points, "points", 3)
+    reference = None if reference is None else _as_matrix(reference, "reference", 3)
+    shown = points if reference is None else reference
+    middle = (shown.min(axis=0) + shown.max(axis=0)) / 2
+    side = 1.5 * max(float(np.ptp(shown, axis=0).max()), 1e-3)
+    panels = []
+    for axes in _VIEWS:
+        below = None if reference is None else reference[:, axes]
+        panels.append(_panel(points[:, axes], below, middle[axes] - side / 2, side, size))
+    return np.concatenate(panels, axis=1)
+
+
 def picture(samples: np.ndarray, kind: str, reference: np.ndarray | None = None) -> np.ndarray:
     """Draws samples of either kind of data.
 
     Args:
-        samples: [n, h, w, c] images, or vectors [n, d]: a histogram for d = 1, otherwise a scatter
-            plot of the first two coordinates.
+        samples: [n, h, w, c] images, or vectors [n, d]: a histogram for d = 1, two views for d = 3,
+            otherwise a scatter plot of the first two coordinates.
         kind: "image" or "vector".
         reference: vectors [m, d] to draw below the samples; images take none.
 
@@ -164,6 +182,8 @@ def picture(samples: np.ndarray, kind: str, reference: np.ndarray | None = None)
         raise UserError(f"Vector samples have shape {list(samples.shape)}; give [n, d].")
     if samples.shape[1] == 1:
         return histogram(samples, reference)
+    if samples.shape[1] == 3:
+        return views(samples, reference)
     return scatter(samples[:, :2], None if reference is None else np.asarray(reference)[:, :2])
 
 
@@ -203,6 +223,30 @@ def _as_matrix(values: np.ndarray, name: str, dim: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise UserError(f"{name} hold NaN or infinity; draw samples of a model that is finite.")
     return values
+
+
+def _panel(
+    points: np.ndarray, reference: np.ndarray | None, corner: np.ndarray, side: float, size: int
+) -> np.ndarray:
+    """Draws [n, 2] points over a reference in the square window `side` wide from `corner` on."""
+    inner = size - 2 * _MARGIN - 1
+
+    def pixels(values):
+        unit = np.clip((values - corner) / side, 0.0, 1.0)
+        return _MARGIN + np.stack([1.0 - unit[:, 1], unit[:, 0]], axis=1) * inner  # row, column
+
+    canvas = np.empty((size, size, 3), np.float64)
+    canvas[:] = _PAPER
+    zero_row, zero_column = np.rint(pixels(np.zeros((1, 2)))[0]).astype(int)
+    if corner[1] < 0.0 < corner[1] + side:
+        canvas[zero_row, _MARGIN:-_MARGIN] = _ZERO_LINES
+    if corner[0] < 0.0 < corner[0] + side:
+        canvas[_MARGIN:-_MARGIN, zero_column] = _ZERO_LINES
+    _draw_frame(canvas)
+    if reference is not None:
+        _draw_discs(canvas, pixels(reference), _REFERENCE, opacity=0.5)
+    _draw_discs(canvas, pixels(points), _SAMPLES, opacity=0.6)
+    return np.rint(canvas).astype(np.uint8)
 
 
 def _draw_frame(canvas: np.ndarray):

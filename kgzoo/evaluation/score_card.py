@@ -15,7 +15,7 @@ import numpy as np
 
 from kgzoo import data
 from kgzoo.errors import UserError
-from kgzoo.evaluation import features, files, scores
+from kgzoo.evaluation import features, files, modes, scores
 
 __all__ = ["Reference", "prepare", "score_samples", "write"]
 
@@ -23,7 +23,6 @@ NUM_REFERENCE = 10_000
 _BATCH_SIZE = 256
 # Two halves of a smaller split would say little, so both splits of an embedded set are halved.
 _SMALL_SPLIT = 2_000
-_MODE_RADIUS_SDS = 4.0
 _STORED_AS = {"image": "samples rounded to 8 bits like stored images", "vector": "samples as given"}
 
 
@@ -44,6 +43,11 @@ class Reference:
     features: np.ndarray
     logits: np.ndarray | None
     fid_between_real_halves: dict
+
+    @property
+    def class_frequencies(self) -> np.ndarray | None:
+        """[classes] float64 of the classifier's training split; None without a classifier."""
+        return self.extractor.class_frequencies
 
 
 def prepare(
@@ -84,7 +88,8 @@ def score_samples(
 
     Entries: `fid`; `kid` (with std, standard_error, blocks, block_size); with a classifier
     `inception_score`, `inception_score_of_reference`, `class_shares` (share of samples per
-    predicted class) and `lowest_class_share`; for mixtures `mode_coverage`; and, so that `fid`
+    predicted class), `lowest_class_share`, `expected_entropy`, `classifier_score` (the LeNet score
+    of MNIST) and the same two `_of_reference`; for mixtures `mode_coverage`; and, so that `fid`
     can be read against something, `fid_between_real_halves`. FID falls with the number of
     examples on either side, so compare it at equal counts; KID has no such bias.
 
@@ -126,10 +131,10 @@ def score_samples(
     kid = scores.kernel_distance(x, reference.features, kid_block_size, seed)
     card["kid"] = _named_value(kid, compared)
     if logits is not None:
-        card.update(_classifier_entries(logits, reference.logits, alone))
-    modes = reference.source.describe().get("modes")
-    if modes:
-        card["mode_coverage"] = _mode_coverage(samples, modes, alone)
+        card.update(_classifier_entries(logits, reference, alone))
+    mixture = reference.source.describe().get("modes")
+    if mixture:
+        card["mode_coverage"] = {**modes.mode_scores(samples, **mixture), **alone}
     card["fid_between_real_halves"] = reference.fid_between_real_halves
     card["extractor"] = extractor.describe()
     card["reference"] = reference.source.describe()
@@ -202,11 +207,11 @@ def _named_value(score: dict, common: dict) -> dict:
     return {"value": score["mean"], **rest, **common}
 
 
-def _classifier_entries(logits: np.ndarray, real_logits: np.ndarray, common: dict) -> dict:
+def _classifier_entries(logits: np.ndarray, reference: Reference, common: dict) -> dict:
     shares = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]) / len(logits)
     convention = "share of samples per class of largest logit"
+    real_logits, seed = reference.logits, common["seed"]
     real = {**common, "num_samples": len(real_logits)}
-    seed = common["seed"]
     return {
         "inception_score": _named_value(scores.inception_score(logits, seed=seed), common),
         "inception_score_of_reference": _named_value(
@@ -218,21 +223,21 @@ def _classifier_entries(logits: np.ndarray, real_logits: np.ndarray, common: dic
             "convention": f"smallest {convention}",
             **common,
         },
+        **_confidence_entries(logits, reference, "", common),
+        **_confidence_entries(real_logits, reference, "_of_reference", real),
     }
 
 
-def _mode_coverage(samples: np.ndarray, modes: dict, common: dict) -> dict:
-    """Counts samples near the modes of a mixture; the value is the number of modes covered."""
-    centres = np.asarray(modes["centres"], np.float64)
-    distances = np.linalg.norm(samples[:, None].astype(np.float64) - centres, axis=-1)
-    near = distances.min(axis=1) <= _MODE_RADIUS_SDS * modes["sd"]
-    counts = np.bincount(distances.argmin(axis=1)[near], minlength=len(centres))
+def _confidence_entries(
+    logits: np.ndarray, reference: Reference, suffix: str, common: dict
+) -> dict:
+    """Returns the two entries of `scores.classifier_scores`, `suffix` after their names."""
+    conventions = {
+        "expected_entropy": scores.ENTROPY_CONVENTION,
+        "classifier_score": scores.CLASSIFIER_CONVENTION,
+    }
+    values = scores.classifier_scores(logits, reference.class_frequencies)
     return {
-        "value": int(np.sum(counts >= 0.1 * len(samples) / len(centres))),
-        "num_modes": len(centres),
-        "counts": counts.tolist(),
-        "share_near_a_mode": float(near.mean()),
-        "convention": f"near = within {_MODE_RADIUS_SDS:g} sd of the nearest mode; a mode is "
-        "covered when it has at least a tenth of an equal share of the samples near it",
-        **common,
+        f"{name}{suffix}": {"value": value, "convention": conventions[name], **common}
+        for name, value in values.items()
     }

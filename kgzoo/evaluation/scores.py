@@ -1,4 +1,4 @@
-"""Scores of samples, computed on features: Frechet distance, kernel distance, inception score.
+"""Scores of samples: Frechet and kernel distance of features, and three scores of logits.
 
 Each score has conventions that change the number; they are written beside it, in the constants
 below or under the key "convention". All functions take arrays and return plain floats, never NaN:
@@ -8,14 +8,18 @@ what a sample is too small for is None.
 import math
 
 import numpy as np
+from scipy import special
 
 from kgzoo.errors import UserError
 from kgzoo.evaluation import tfgan
 
 __all__ = [
+    "CLASSIFIER_CONVENTION",
+    "ENTROPY_CONVENTION",
     "FRECHET_CONVENTION",
     "INCEPTION_CONVENTION",
     "KERNEL_CONVENTION",
+    "classifier_scores",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
@@ -31,6 +35,12 @@ KERNEL_CONVENTION = (
 INCEPTION_CONVENTION = (
     "exp(mean KL(p(y|x) || p(y))) with p = softmax(logits), mean over splits of shuffled samples, "
     "std across splits with ddof 0 (None for one split)"
+)
+
+ENTROPY_CONVENTION = "mean entropy of p = softmax(logits) in nats (lower is better), float64"
+CLASSIFIER_CONVENTION = (
+    "exp(mean KL(p(y|x) || class frequencies of the classifier's training split)) with "
+    "p = softmax(logits), all samples at once, float64; does not punish a collapse to few classes"
 )
 
 # exp(-600) counts as nothing beside 1 but is a float64 above 0, so its logarithm is finite.
@@ -161,6 +171,49 @@ def inception_score(
         "splits": splits,
         "seed": seed,
         "convention": INCEPTION_CONVENTION,
+    }
+
+
+def classifier_scores(logits: np.ndarray, class_frequencies: np.ndarray) -> dict[str, float]:
+    """Returns the expected entropy (EE) and the classifier score of a classifier's logits.
+
+    With a LeNet of MNIST the second is the LeNet score (LS). Samples that cover the classes like
+    the training split, each recognised beyond doubt, have an EE of 0 and a score of exp(entropy of
+    `class_frequencies`), about the number of classes. The comparison is with these frequencies and
+    not, as in the inception score, with the samples' own: a collapse to one class is not punished,
+    so read the shares of the classes beside it.
+
+    Args:
+        logits: [n, classes] unnormalised log probabilities, n >= 2.
+        class_frequencies: [classes] shares of the classes in the training split, all above 0.
+
+    Returns:
+        `expected_entropy` in nats, in [0, log classes] (`ENTROPY_CONVENTION`), and
+        `classifier_score` in [1, 1 / smallest frequency] (`CLASSIFIER_CONVENTION`).
+
+    Raises:
+        UserError: fewer than two examples, logits that are not finite, or frequencies that are not
+            positive shares of these classes.
+
+    References:
+        Sinn and Rawat (2017), Non-parametric estimation of Jensen-Shannon divergence in generative
+        adversarial network training, https://arxiv.org/abs/1705.09199, section 3.3.
+    """
+    logits = _checked(logits, "logits")
+    frequencies = np.asarray(class_frequencies, dtype=np.float64)
+    whole = frequencies.shape == logits.shape[1:] and abs(frequencies.sum() - 1.0) < 1e-6
+    if not whole or not (frequencies > 0).all():
+        raise UserError(
+            f"class_frequencies={class_frequencies!r} are not the positive shares of "
+            f"{logits.shape[1]} classes; give those of the classifier's training split."
+        )
+    log_p = special.log_softmax(logits, axis=1)
+    # A probability that underflows to 0 has a finite logarithm here, so its product is 0.
+    p = np.exp(log_p)
+    divergence = np.sum(p * (log_p - np.log(frequencies)), axis=1)
+    return {
+        "expected_entropy": float(-np.mean(np.sum(p * log_p, axis=1))),
+        "classifier_score": float(np.exp(np.mean(divergence))),
     }
 
 

@@ -3,14 +3,17 @@
 `k.derivatives(x, y)` adds the derivatives by either point, where they have a closed form.
 
 Kernels add and multiply. `get(name)` returns the one that a catalogue row names. They are
-registered with Keras, so a method that holds one survives `.keras` save and load.
+registered with Keras, so a method that holds one survives `.keras` save and load. `KernelNet` has
+weights: it is a Keras layer, built for d features, and equal to itself alone.
 """
 
+import functools
 from collections.abc import Callable
 
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels.base import Derivatives, Kernel, Product, Sum
 from kgzoo.kernels.linear import Linear
+from kgzoo.kernels.spectral import Drawn, KernelNet
 from kgzoo.kernels.stationary import (
     Gaussian,
     RationalQuadratic,
@@ -20,8 +23,10 @@ from kgzoo.kernels.stationary import (
 
 __all__ = [
     "Derivatives",
+    "Drawn",
     "Gaussian",
     "Kernel",
+    "KernelNet",
     "Linear",
     "Product",
     "RationalQuadratic",
@@ -51,6 +56,10 @@ _KERNELS: dict[str, Callable[[], Kernel]] = {
     "rational_quadratic_mixture": rational_quadratic_mixture,
     "rational_quadratic_mixture_dot": _rational_quadratic_mixture_dot,
     "linear": Linear,
+    "ikl": functools.partial(KernelNet, dependence="none"),
+    "dk": functools.partial(KernelNet, dependence="dk"),
+    "dk2": functools.partial(KernelNet, dependence="dk2"),
+    "dk_pd": functools.partial(KernelNet, dependence="dk_pd"),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kgzoo import catalog, layers, networks
+from kgzoo import catalog, kernels, networks
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.fields import FIELDS
 from kgzoo.methods.base import Batch, Losses, Method
@@ -53,33 +53,31 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
         "sample_shape": tuple(sample_shape),
         "output_activation": image_activation if kind == "image" else "linear",
     }
-    generator = builders.generator(
-        latent_dim=config["latent_dim"],
-        width=config["generator_width"],
-        dtype=config["precision"],
-        **shapes,
-    )
-    critic = builders.critic(
-        sample_shape=tuple(sample_shape),
-        output_dim=config["output_dim"],
-        width=config["critic_width"],
-        spectral=config["spectral"],
-        spectral_constant=config["spectral_constant"],
-        critic_batch_norm=config["critic_batch_norm"],
-        dtype=config["precision"],
-    )
-    if config["spectral_product"]:
-        layers.set_product(critic, config["spectral_product"])
     fields = (*cls.base_fields, *cls.config_fields)
     own = {field: config[field] for field in fields if field != "kind"}
-    return cls(
-        generator,
-        critic,
-        **cls.extra_networks(config, builders, **shapes),
-        kind=kind,
-        name=config["method"],
-        **own,
-    )
+    if "kernel" in own:
+        own["kernel"] = _kernel(config)
+    networks_ = cls.build_networks(config, builders, **shapes)
+    return cls(**networks_, kind=kind, name=config["method"], **own)
+
+
+def _kernel(config: Mapping[str, Any]) -> kernels.Kernel:
+    """Returns the config's kernel; a UserError when fields of a trained one belong to none."""
+    kernel = kernels.get(config["kernel"])
+    if isinstance(kernel, kernels.KernelNet):
+        return kernels.KernelNet(
+            kernel.dependence,
+            expectation=config["kernel_expectation"],
+            num_samples=config["kernel_samples"],
+            width=config["kernel_width"],
+        )
+    for field in ("kernel_expectation", "kernel_samples", "kernel_width"):
+        if config[field] != FIELDS[field][0]:
+            raise UserError(
+                f"{field}={config[field]!r} is for trained kernels, not kernel="
+                f"{config['kernel']!r}; leave it out, or set kernel=dk."
+            )
+    return kernel
 
 
 def _refuse_unused(cls: type[Method], config: Mapping[str, Any]) -> None:
@@ -99,12 +97,23 @@ def _refuse_unused(cls: type[Method], config: Mapping[str, Any]) -> None:
 def build_optimizers(
     config: Mapping[str, Any], players: Mapping[str, list]
 ) -> dict[str, keras.optimizers.Optimizer]:
-    """Returns one optimizer per player, at `<player>_learning_rate` times the multiplier."""
+    """Returns one optimizer per player, at `<player>_learning_rate` times the multiplier.
 
-    def make(rate: float) -> keras.optimizers.Optimizer:
+    A kernel network's rate is `kernel_learning_rate_ratio` times the generator's. An autoencoder,
+    which is trained by itself, always has Adam with Keras' decays (Kernel GAN paper, appendix A.3).
+    """
+
+    def make(player: str) -> keras.optimizers.Optimizer:
+        if player == "kernel":
+            rate = config["kernel_learning_rate_ratio"] * config["generator_learning_rate"]
+        else:
+            rate = config[f"{player}_learning_rate"]
+        rate *= config["learning_rate_multiplier"]
         clipnorm = config["clip_gradient_norm"] or None
         if config["optimizer"] not in _OPTIMIZERS:
             raise unknown_name("optimizer", config["optimizer"], _OPTIMIZERS)
+        if player == "autoencoder":
+            return keras.optimizers.Adam(rate, clipnorm=clipnorm)
         if config["optimizer"] == "rmsprop":
             # Keras adds epsilon under the root: 1e-16 there is the usual 1e-8 beside it.
             decay = config["rmsprop_decay"]
@@ -112,5 +121,4 @@ def build_optimizers(
         beta_1, beta_2 = config["adam_beta1"], config["adam_beta2"]
         return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, clipnorm=clipnorm)
 
-    multiplier = config["learning_rate_multiplier"]
-    return {player: make(config[f"{player}_learning_rate"] * multiplier) for player in players}
+    return {player: make(player) for player in players}

@@ -140,15 +140,32 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
                 raise UserError(f"{field}={value!r} is out of range; give a number >= {least}.")
 
     @classmethod
-    def extra_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
-        """Returns networks beyond generator and critic that the constructor takes, by name.
+    def build_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
+        """Returns the networks that the constructor takes, by argument: generator and critic.
 
         Args:
             config: the resolved config.
             builders: the `networks.Builders` of the config's network.
             **shapes: `sample_shape` and `output_activation` of the generator.
         """
-        return {}
+        generator = builders.generator(
+            latent_dim=config["latent_dim"],
+            width=config["generator_width"],
+            dtype=config["precision"],
+            **shapes,
+        )
+        critic = builders.critic(
+            sample_shape=shapes["sample_shape"],
+            output_dim=config["output_dim"],
+            width=config["critic_width"],
+            spectral=config["spectral"],
+            spectral_constant=config["spectral_constant"],
+            critic_batch_norm=config["critic_batch_norm"],
+            dtype=config["precision"],
+        )
+        if config["spectral_product"]:
+            layers.set_product(critic, config["spectral_product"])
+        return {"generator": generator, "critic": critic}
 
     @property
     def has_critic(self) -> bool:
@@ -168,6 +185,11 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
     def schedule(self) -> tuple[tuple[str, ...], ...]:
         """The updates of one step, in order: who is updated together."""
         return (("critic",),) * self.critic_steps + (("generator",),)
+
+    @property
+    def extra_players(self) -> tuple[str, ...]:
+        """The players of `extra_update`."""
+        return ("critic",)
 
     def generate(self, batch: Batch, players: tuple[str, ...]) -> tf.Tensor:
         """Returns as many generated examples as real ones, for the losses of one update.
@@ -273,25 +295,26 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         real = self._untracked.inputs.apply(real, noise, "real", self.image_range)
         return Batch(real, noise)
 
-    def extra_critic_updates(self, step: int) -> int:
-        """Returns how often `critic_step` is due before step `step`, beyond the schedule."""
+    def extra_updates(self, step: int) -> int:
+        """Returns how often `extra_update` is due before step `step`, beyond the schedule."""
         return self._untracked.early.extra(step, self.critic_steps)
 
-    def extra_critic_updates_before(self, step: int) -> int:
-        """Returns the sum of `extra_critic_updates` over the steps before `step`."""
+    def extra_updates_before(self, step: int) -> int:
+        """Returns the sum of `extra_updates` over the steps before `step`."""
         return self._untracked.early.extra_before(step, self.critic_steps)
 
-    def critic_step(self, examples: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Runs one critic update beyond the schedule; the step counter stays.
+    def extra_update(self, examples: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs one update of `extra_players` beyond the schedule; the step counter stays.
 
-        The training loop calls it for the early schedule; `fit` does not.
+        The training loop calls it for the early schedule of a critic; `fit` does not.
 
         Args:
             examples: this replica's, `[n, ...]`, as for `train_step`.
             index: the number of the update within the step, from 0.
         """
         update = len(self.schedule) + tf.cast(index, tf.int32)
-        return self._update(self._batch(tf.convert_to_tensor(examples), update), ("critic",))
+        batch = self._batch(tf.convert_to_tensor(examples), update)
+        return self._update(batch, self.extra_players)
 
     def _batches(self, examples: tf.Tensor) -> Iterator[tf.Tensor]:
         examples = tf.convert_to_tensor(examples)
@@ -316,10 +339,14 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
             # Gradients are summed over replicas, so each contributes its share of the mean.
             shares = {player: losses[player][0] / replica_count() for player in players}
         logs: dict[str, tf.Tensor] = {}
-        gradients = {
-            player: tape.gradient(shares[player], [v.value for v in variables[player]])
-            for player in players
-        }
+        gradients: dict[str, list] = {}
+        for first in players:
+            if first in gradients:
+                continue
+            # Players of one loss share the pass backwards.
+            group = [player for player in players if losses[player][0] is losses[first][0]]
+            values = {player: [v.value for v in variables[player]] for player in group}
+            gradients |= tape.gradient(shares[first], values)
         for player in players:
             self._apply(player, gradients[player], variables[player])
             logs[f"{player}_loss"] = losses[player][0]

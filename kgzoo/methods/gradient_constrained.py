@@ -80,6 +80,11 @@ class GradientConstrained(Method):
             raise unknown_name("estimator", estimator, mmd.ESTIMATORS)
         self.objective, self.estimator = objective, estimator
         self.kernel = self._own_kernel(kernel)
+        if isinstance(self.kernel, kernels.KernelNet):
+            raise UserError(
+                f"kernel={self.kernel!r} is trained, which {type(self).__name__} does not do; use "
+                "kernel=gaussian."
+            )
         self.regularization = positive(type(self).__name__, "regularization", regularization)
         self.scale_weight = positive(type(self).__name__, "scale_weight", scale_weight)
         if not 0 <= ridge < float("inf"):

@@ -19,7 +19,8 @@ import tensorflow as tf
 from kgzoo import kernels, regularizers
 from kgzoo.discrepancies import mmd, repulsive
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.methods.base import Batch, Losses, Method
+from kgzoo.methods.base import Batch, Losses
+from kgzoo.methods.trained_kernel import KernelMethod
 
 __all__ = ["MMDGAN"]
 
@@ -30,14 +31,13 @@ _SATURATED = 1e-3
 
 
 @keras.saving.register_keras_serializable("kgzoo")
-class MMDGAN(Method):
+class MMDGAN(KernelMethod):
     """A generator against a critic's features under a kernel.
 
     Args:
-        *args, **kwargs: as for `Method`.
+        *args, **kwargs: as for `KernelMethod`.
         decoder: model from features to examples, or None; it is part of the player `critic`.
         objective: `mmd2`, or `mmd` for the square root (attractive loss alone).
-        kernel: a kernel or its name.
         estimator: `unbiased`, `biased` or `u_statistic`.
         repulsion: lambda of L_{D,lambda}.
         bounding: `none`, `paper` or `sign`, as in `discrepancies.repulsive.bounded`.
@@ -50,18 +50,17 @@ class MMDGAN(Method):
     """
 
     config_fields = (
-        *("objective", "kernel", "estimator", "repulsion", "bounding", "penalty"),
+        *KernelMethod.kernel_fields,
+        *("objective", "estimator", "repulsion", "bounding", "penalty"),
         *("penalty_weight", "normalize_witness", "activation_weight", "autoencoder_weight"),
         "feasible_set_weight",
     )
-    has_kernel = True
 
     def __init__(
         self,
         *args,
         decoder: keras.Model | None = None,
         objective: str = "mmd2",
-        kernel: kernels.Kernel | str = "gaussian",
         estimator: str = "unbiased",
         repulsion: float = -1.0,
         bounding: str = "none",
@@ -74,10 +73,8 @@ class MMDGAN(Method):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        if self.critic is None:
-            raise UserError(f"critic=None: {type(self).__name__} needs a critic network.")
         self.decoder = decoder
-        self.objective, self.kernel, self.estimator = objective, self._own_kernel(kernel), estimator
+        self.objective, self.estimator = objective, estimator
         self.repulsion, self.bounding = float(repulsion), bounding
         self.penalty, self.normalize_witness = penalty, bool(normalize_witness)
         self.penalty_weight = float(penalty_weight)
@@ -116,17 +113,17 @@ class MMDGAN(Method):
             )
 
     @classmethod
-    def extra_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
-        """Returns the decoder, of the generator's architecture, when the autoencoder is on."""
-        if not config["autoencoder_weight"]:
-            return {}
-        generator = builders.generator(
-            latent_dim=config["output_dim"],
-            width=config["critic_width"],
-            dtype=config["precision"],
-            **shapes,
-        )
-        return {"decoder": generator}
+    def build_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
+        """Adds the decoder, of the generator's architecture, when the autoencoder is on."""
+        found = super().build_networks(config, builders, **shapes)
+        if config["autoencoder_weight"]:
+            found["decoder"] = builders.generator(
+                latent_dim=config["output_dim"],
+                width=config["critic_width"],
+                dtype=config["precision"],
+                **shapes,
+            )
+        return found
 
     def _networks(self) -> dict[str, keras.Model]:
         decoder = getattr(self, "decoder", None)
@@ -153,7 +150,8 @@ class MMDGAN(Method):
         every_real, every_fake = self.gather(on_real), self.gather(on_fake)
         width = self.bandwidth(batch)
         x, y = every_real / width, every_fake / width
-        value, diagnostics = mmd.mmd2(self.kernel, x, y, self.estimator)
+        kernel = self.kernel_of(batch)
+        value, diagnostics = mmd.mmd2(kernel, x, y, self.estimator)
         diagnostics = {"mmd2": value, **diagnostics}
         feasible = tf.zeros_like(value)
         if self.feasible_set_weight:
@@ -164,11 +162,11 @@ class MMDGAN(Method):
             value = regularizers.safe_sqrt(value) if self.objective == "mmd" else value
             losses["generator"] = (value + self.feasible_set_weight * feasible, diagnostics)
         if "critic" in players:
-            loss, more = self._critic_loss(x, y)
-            penalty, terms = self._penalties(batch, fake, on_real, on_fake, x, y)
+            loss, more = self._critic_loss(kernel, x, y)
+            penalty, terms = self._penalties(batch, kernel, fake, on_real, on_fake, x, y)
             loss += penalty - self.feasible_set_weight * feasible
             losses["critic"] = (loss, {**diagnostics, **more, **terms})
-        return losses
+        return self.with_kernel_penalty(losses, kernel, x, y)
 
     def complaint(self, logs: Mapping[str, float]) -> str:
         """Says when all three mean kernels sit at 0 or at k(x, x): neither has a gradient."""
@@ -187,9 +185,11 @@ class MMDGAN(Method):
             )
         return ""
 
-    def _critic_loss(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def _critic_loss(
+        self, kernel: kernels.Kernel, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         loss, bounded = repulsive.critic_loss(
-            self.kernel,
+            kernel,
             x,
             y,
             self.repulsion,
@@ -206,6 +206,7 @@ class MMDGAN(Method):
     def _penalties(
         self,
         batch: Batch,
+        kernel: kernels.Kernel,
         fake: tf.Tensor,
         on_real: tf.Tensor,
         on_fake: tf.Tensor,
@@ -215,6 +216,7 @@ class MMDGAN(Method):
         """Returns the sum of the weighted terms, all means over examples, and each by itself.
 
         Args:
+            kernel: of this update.
             batch, fake: real and generated examples of this replica, `[n, ...]`.
             on_real, on_fake: their features `[n, s]`.
             x, y: the features of all replicas, as the kernel sees them.
@@ -224,7 +226,7 @@ class MMDGAN(Method):
 
             def function(points: tf.Tensor) -> tf.Tensor:
                 features = self.critic_outputs(points) / self.bandwidth(batch)
-                return regularizers.witness(self.kernel, features, x, y, self.normalize_witness)
+                return regularizers.witness(kernel, features, x, y, self.normalize_witness)
 
             unit = batch.noise.unit("interpolation", [tf.shape(fake)[0]])
             points = regularizers.interpolate(batch.real, fake, unit)

@@ -37,15 +37,17 @@ class Noise:
     step: tf.Tensor
     update: int | tf.Tensor
 
-    def _seed(self, purpose: str) -> tf.Tensor:
+    def shared_seed(self, purpose: str, slot: int = 0) -> tf.Tensor:
+        """A seed `[2]` int32, the same on all replicas; `slot` tells several draws apart."""
         stream = PURPOSES.index(purpose) + len(PURPOSES) * self.update
         seed = tf.stack([tf.constant(self.seed, tf.int32), tf.cast(stream, tf.int32)])
-        return tf.random.fold_in(seed, tf.cast(self.step, tf.int32))
+        seed = tf.random.fold_in(seed, tf.cast(self.step, tf.int32))
+        return tf.random.fold_in(seed, slot) if slot else seed
 
-    def _draw(self, purpose: str, shape: list, distribution: str) -> tf.Tensor:
+    def _draw(self, purpose: str, shape: list, distribution: str, slot: int = 0) -> tf.Tensor:
         local = shape[0]
         everything = [local * replica_count(), *shape[1:]]
-        seed = self._seed(purpose)
+        seed = self.shared_seed(purpose, slot)
         if distribution == "normal":
             values = tf.random.stateless_normal(everything, seed)
         else:
@@ -62,13 +64,13 @@ class Noise:
         """Standard normal noise of a shape whose first axis is the local batch."""
         return self._draw(purpose, shape, "normal")
 
-    def unit(self, purpose: str, shape: list) -> tf.Tensor:
+    def unit(self, purpose: str, shape: list, slot: int = 0) -> tf.Tensor:
         """Uniform noise on [0, 1) of a shape whose first axis is the local batch."""
-        return self._draw(purpose, shape, "unit")
+        return self._draw(purpose, shape, "unit", slot)
 
     def shared_unit(self, purpose: str) -> tf.Tensor:
         """A number uniform on [0, 1), the same on all replicas."""
-        return tf.random.stateless_uniform([], self._seed(purpose))
+        return tf.random.stateless_uniform([], self.shared_seed(purpose))
 
 
 def latents_from_seeds(seeds: tf.Tensor, latent_dim: int, distribution: str) -> tf.Tensor:

@@ -3,58 +3,81 @@
 Table S2's last row prints 4x4x512: its last convolution has 1024 filters, so 4x4x1024 is meant.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from kgzoo.networks.blocks import SpectralOption, as_output, base_size, batch_norm
 
 __all__ = [
+    "DCGAN_LEAK",
+    "convolutional_critic",
     "dcgan64_critic",
     "dcgan64_generator",
     "five_layer_critic",
+    "normal",
     "small_critic",
     "small_generator",
     "sndcgan_critic",
     "sndcgan_generator",
+    "up_convolution",
 ]
 
 # The public repulsive MMD-GAN code's slope; the paper does not print one.
 _LEAK = 0.1
 # Of the original DCGAN (Radford et al., 2016), and of the SMMD paper's public code.
-_DCGAN_LEAK = 0.2
+DCGAN_LEAK = 0.2
 
 
-def _normal():
+def normal() -> keras.initializers.Initializer:
+    """Returns the DCGAN's initialiser, N(0, 0.02^2)."""
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def _up(x, filters: int, dtype: str):
-    """4x4 stride 2 transposed convolution, batch normalisation, ReLU."""
+def up_convolution(x: keras.KerasTensor, filters: int, dtype: str) -> keras.KerasTensor:
+    """Applies a 4x4 stride 2 transposed convolution, batch normalisation and ReLU."""
     x = keras.layers.Conv2DTranspose(
-        filters, 4, 2, "same", use_bias=False, kernel_initializer=_normal(), dtype=dtype
+        filters, 4, 2, "same", use_bias=False, kernel_initializer=normal(), dtype=dtype
     )(x)
     x = batch_norm(dtype)(x)
     return keras.layers.ReLU(dtype=dtype)(x)
 
 
 def _generator(latent_dim, sample_shape, base, widths, batch_norm_first, activation, dtype):
-    """Dense to `base` x widths[0], one `_up` for every further width, 3x3 convolution to image."""
+    """Dense to `base` x widths[0], an `up_convolution` a further width, 3x3 convolution."""
     inputs = keras.Input([latent_dim], name="latents")
-    x = keras.layers.Dense(
-        base[0] * base[1] * widths[0], kernel_initializer=_normal(), dtype=dtype
-    )(inputs)
+    x = keras.layers.Dense(base[0] * base[1] * widths[0], kernel_initializer=normal(), dtype=dtype)(
+        inputs
+    )
     x = keras.layers.Reshape([*base, widths[0]], dtype=dtype)(x)
     if batch_norm_first:
         x = keras.layers.ReLU(dtype=dtype)(batch_norm(dtype)(x))
     for filters in widths[1:]:
-        x = _up(x, filters, dtype)
+        x = up_convolution(x, filters, dtype)
     x = keras.layers.Conv2D(
-        sample_shape[-1], 3, padding="same", kernel_initializer=_normal(), dtype=dtype
+        sample_shape[-1], 3, padding="same", kernel_initializer=normal(), dtype=dtype
     )(x)
     return keras.Model(inputs, as_output(x, activation, "images"), name="generator")
 
 
-def _critic(sample_shape, output_dim, convolutions, option, normalise, leak=_LEAK):
-    """Convolutions (filters, kernel size, stride) with leaky ReLU, then a dense layer."""
+def convolutional_critic(
+    sample_shape: tuple[int, ...],
+    output_dim: int,
+    convolutions: Sequence[tuple[int, int, int]],
+    option: SpectralOption,
+    normalise: bool,
+    leak: float = _LEAK,
+) -> keras.Model:
+    """Returns a critic of convolutions with leaky ReLU and a dense layer.
+
+    Args:
+        sample_shape: shape of one image.
+        output_dim: features.
+        convolutions: filters, kernel size and stride of every convolution.
+        option: makes the layers.
+        normalise: whether batch normalisation follows every convolution but the first.
+        leak: slope of the leaky ReLU below 0.
+    """
     inputs = x = keras.Input(sample_shape, name="images")
     for place, (filters, kernel_size, strides) in enumerate(convolutions):
         # Batch normalisation would take the bias away again; the first layer never has it.
@@ -73,7 +96,7 @@ def _table_critic(sample_shape, output_dim, width, stages, option, normalise):
     for stage in range(1, stages + 1):
         filters = 2**stage * width
         convolutions += [(filters, 4, 2), (filters, 3, 1)]
-    return _critic(sample_shape, output_dim, convolutions, option, normalise)
+    return convolutional_critic(sample_shape, output_dim, convolutions, option, normalise)
 
 
 def small_generator(
@@ -104,7 +127,7 @@ def small_critic(
     base_size(sample_shape, 4, "dcgan_small")
     option = SpectralOption(spectral, spectral_constant, dtype)
     convolutions = ((width, 3, 1), (2 * width, 4, 2), (4 * width, 4, 2))
-    return _critic(sample_shape, output_dim, convolutions, option, critic_batch_norm)
+    return convolutional_critic(sample_shape, output_dim, convolutions, option, critic_batch_norm)
 
 
 def sndcgan_generator(
@@ -186,6 +209,6 @@ def five_layer_critic(
     base_size(sample_shape, 32, "dcgan_resnet")
     option = SpectralOption(spectral, spectral_constant, dtype)
     convolutions = [(scale * width, 5, 2) for scale in (1, 2, 4, 8, 16)]
-    return _critic(
-        sample_shape, output_dim, convolutions, option, critic_batch_norm, leak=_DCGAN_LEAK
+    return convolutional_critic(
+        sample_shape, output_dim, convolutions, option, critic_batch_norm, leak=DCGAN_LEAK
     )

@@ -23,10 +23,16 @@ NAMES: Mapping[str, str] = {
     "gcmmd_mnist": "samples and time of GC-MMD on MNIST (SMMD paper, Fig. 8)",
     "two_parameter": "flow and equilibria of a two-parameter GAN (repulsive MMD-GAN, App. A.2)",
     "saturation": "kernels and their derivatives over the distance (repulsive MMD-GAN, Fig. 2)",
+    "ring": "GRAM, MMD nets, GAN and MMD-GAN on a ring of modes (GRAM paper, Figs. 2, 7)",
+    "projection": "data and samples in a critic's plane as it learns (GRAM paper, Figs. 1, 6, 9)",
+    "annealing": "a Kernel GAN on a mixture as its bandwidth falls (Kernel GAN paper, Fig. 1)",
+    "bandwidth": "its objective over the bandwidth, on MNIST (Kernel GAN paper, Fig. 9)",
 }
 
 # In the process of the verb; the others need NumPy and SciPy alone.
-NEED_TENSORFLOW = ("critic_fields", "saturation")
+NEED_TENSORFLOW = (
+    *("critic_fields", "saturation", "ring", "projection", "annealing", "bandwidth"),
+)
 
 
 def run(name: str, folder: pathlib.Path, quick: bool = False, **options: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kgzoo.evaluation import scores as score_functions
 from kgzoo.methods import Method
 from kgzoo.training import rate_schedule, spectra
 from kgzoo.training.checkpoints import Checkpoints
-from kgzoo.training.early_critic import EarlyCritic
+from kgzoo.training.extra_updates import ExtraUpdates
 from kgzoo.training.progress import Progress
 from kgzoo.training.runtime import iterate
 from kgzoo.training.summaries import Summaries
@@ -140,7 +140,7 @@ def train(
                 # None: a signal came between two extra critic updates.
                 if logs := run.advance(stop):
                     run.record(logs)
-            if run.step > 0 or not stop.number:
+            if run.step > 0 or run.early.done_in_step or not stop.number:
                 run.save_once()
             if stop.number and run.step < run.last:
                 name = signal.Signals(stop.number).name
@@ -175,7 +175,7 @@ class _Run:
             self.rates.restore(memory)
         self.iterator = _iterator(model, source, config, strategy, self.step)
         self.execute = _executor(model, strategy)
-        self.early = EarlyCritic(model, source, config, strategy, self.step, self.last, memory)
+        self.early = ExtraUpdates(model, source, config, strategy, self.step, self.last, memory)
         several = strategy.num_replicas_in_sync > 1
         self.at_most = 1 if several else config["steps_per_execution"]
         batch_size = config["batch_size"]
@@ -183,7 +183,7 @@ class _Run:
             self.step,
             self.last,
             batch_size * len(model.schedule),
-            lambda step: batch_size * model.extra_critic_updates_before(step),
+            lambda step: batch_size * model.extra_updates_before(step),
         )
         self.summaries = Summaries(workdir, self.step)
         self.stuck_lines = 0
@@ -196,11 +196,15 @@ class _Run:
 
         A signal before them, between two extra critic updates, leaves them undone: None.
         """
-        extra = self.model.extra_critic_updates(self.step)
+        extra = self.model.extra_updates(self.step)
         for logs in self.early.run(self.step):
             done = self.early.done_in_step
-            self._check_losses(self.step + 1, logs, f" in extra critic update {done}")
+            self._check_losses(self.step + 1, logs, f" in extra update {done}")
             self.progress.extra(self.step, done, extra)
+            if self.every["checkpoint"] and done % self.every["checkpoint"] == 0:
+                # Pre-training may take longer than the steps.
+                self._check_weights()
+                self._save({})
             if stop.number:
                 return None
         # A signal waits for the graph call: keep it to about two seconds.
@@ -269,9 +273,10 @@ class _Run:
     def save_once(self) -> None:
         """Saves the present step unless that was done.
 
-        Extra critic updates since then are not worth a second checkpoint: a resume repeats them.
+        The extra updates of a critic since then are not worth a second checkpoint: a resume repeats
+        them. Those before step 0 may be an autoencoder's whole training.
         """
-        if self.last_saved != self.step:
+        if self.last_saved != self.step or (self.step == 0 and self.early.done_in_step):
             self._check_weights()
             self._save({})
 
@@ -282,10 +287,14 @@ class _Run:
 
     def _scores(self) -> dict[str, float]:
         samples = self.model.sample(self.config["num_samples"], seed=self.config["seed"])
-        features, _ = self.reference.extractor.extract(samples)
+        features, logits = self.reference.extractor.extract(samples)
         seed = self.config["seed"]
         kid = score_functions.kernel_distance(features, self.reference.features, seed=seed)
-        return {"kid": kid["mean"]}
+        about = {"kid": kid["mean"]}
+        if logits is not None:
+            frequencies = self.reference.class_frequencies
+            about |= score_functions.classifier_scores(logits, frequencies)
+        return about
 
     def _check_losses(self, step: int, logs: Mapping[str, float], where: str = "") -> None:
         for name, value in logs.items():

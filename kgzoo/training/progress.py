@@ -61,12 +61,12 @@ class Progress:
         self._show(step, logs)
 
     def extra(self, step: int, done: int, of: int) -> None:
-        """Shows how far the extra critic updates before the next step are, when it is time."""
+        """Shows how far the extra updates before the next step are, when it is time."""
         now = time.monotonic()
         if now - self._shown < (_TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS):
             return
         self._shown = now
-        self._print(f"step {step}/{self.last_step}  extra critic update {done}/{of}")
+        self._print(f"step {step}/{self.last_step}  extra update {done}/{of}")
 
     def _images(self, start: int, end: int) -> int:
         extra = self._extra_images(end) - self._extra_images(start)

@@ -1,4 +1,7 @@
-"""Critic updates beyond the schedule, before the steps for which a method asks for some."""
+"""Updates beyond the schedule, before the steps for which a method asks for some.
+
+Those of a critic in its early schedule, or of an autoencoder before the first step.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,15 +14,15 @@ from kgzoo.data.pipeline import training_dataset
 from kgzoo.methods import Method
 from kgzoo.training.runtime import iterate
 
-__all__ = ["EarlyCritic"]
+__all__ = ["ExtraUpdates"]
 
 # Above every seed of a config: these examples come in an order of their own.
 _SEED_OFFSET = 2**40
-_DONE = "extra_critic_updates_done"
+_DONE = "extra_updates_done"
 
 
-class EarlyCritic:
-    """Runs the extra critic updates of a run, on a data stream of their own.
+class ExtraUpdates:
+    """Runs the extra updates of a run, on a data stream of their own.
 
     The stream, like the main one, is a function of seed and step alone: a resumed run goes on where
     the updates before its first step ended. A run that has none of them left opens no stream.
@@ -45,8 +48,8 @@ class EarlyCritic:
     ):
         self._model = model
         self.done_in_step = int((memory or {}).get(_DONE, 0))
-        done = model.extra_critic_updates_before(first)
-        if model.extra_critic_updates_before(last) == done:
+        done = model.extra_updates_before(first)
+        if model.extra_updates_before(last) == done:
             return
         done += self.done_in_step
         dataset = training_dataset(
@@ -60,7 +63,7 @@ class EarlyCritic:
         self._iterator = iterate(dataset, strategy)
 
         def update(batch: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-            return model.critic_step(batch[0], index)
+            return model.extra_update(batch[0], index)
 
         @tf.function(autograph=False)
         def execute(iterator: Any, index: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -76,16 +79,16 @@ class EarlyCritic:
         Extra updates come between calls. A step that has some is called alone.
         """
         model = self._model
-        if model.extra_critic_updates(step):
+        if model.extra_updates(step):
             return 1
-        before = model.extra_critic_updates_before
+        before = model.extra_updates_before
         if before(step + at_most) == before(step):
             return at_most
-        return next(n for n in range(1, at_most) if model.extra_critic_updates(step + n))
+        return next(n for n in range(1, at_most) if model.extra_updates(step + n))
 
     def run(self, step: int) -> Iterator[dict[str, float]]:
         """Runs the extra updates that are left before `step`, yielding the losses of each."""
-        while self.done_in_step < self._model.extra_critic_updates(step):
+        while self.done_in_step < self._model.extra_updates(step):
             logs = self._execute(self._iterator, tf.constant(self.done_in_step))
             self.done_in_step += 1
             yield {name: float(value) for name, value in logs.items()}

@@ -1,0 +1,58 @@
+"""sin(u) / u, accurate with its first two derivatives at and near 0, and products along an axis."""
+
+from collections.abc import Callable
+from math import factorial
+
+import tensorflow as tf
+
+__all__ = ["product", "sinc"]
+
+# sinc is 1 and its slope -u / 3 to every digit of float64 below this.
+_ZERO = 1e-12
+# Below this the slope's closed form cancels; its series needs so many terms up to there.
+_SERIES = 0.5
+_TERMS = {tf.float32: 4, tf.float64: 8}
+
+
+def _off_zero(u: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.abs(u) < _ZERO, tf.constant(_ZERO, u.dtype), u)
+
+
+@tf.custom_gradient
+def _slope(u: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """sinc'(u) = (cos u - sinc u) / u."""
+    near = tf.abs(u) < _SERIES
+    away = tf.where(near, tf.ones_like(u), u)
+    closed = (tf.cos(away) - tf.sin(away) / away) / away
+    count = range(_TERMS[u.dtype], 0, -1)
+    coefficients = [(-1) ** k * 2 * k / factorial(2 * k + 1) for k in count]
+    series = u * tf.math.polyval([tf.constant(c, u.dtype) for c in coefficients], tf.square(u))
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        # sinc'' = -sinc - 2 sinc' / u: no digit is lost as long as sinc' itself has all of its.
+        safe = _off_zero(u)
+        return upstream * (-sinc(safe) - 2.0 * _slope(safe) / safe)
+
+    return tf.where(near, series, closed), gradient
+
+
+@tf.custom_gradient
+def sinc(u: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """sin(u) / u, with 1 at 0, for float32 or float64; differentiable twice."""
+    safe = _off_zero(u)
+    return tf.sin(safe) / safe, lambda upstream: upstream * _slope(u)
+
+
+def product(factors: tf.Tensor) -> tf.Tensor:
+    """Returns the product `[...]` along the first axis of `factors` `[d, ...]`, d fixed.
+
+    Halves are multiplied with each other: unlike `tf.reduce_prod` its derivatives of any order are
+    plain products, also where factors are 0.
+    """
+    count = factors.shape[0]
+    while count > 1:
+        half, odd = divmod(count, 2)
+        halves = factors[:half] * factors[half : 2 * half]
+        factors = tf.concat([halves, factors[2 * half :]], axis=0) if odd else halves
+        count = half + odd
+    return factors[0]
