@@ -94,6 +94,8 @@ def get_config(argument=None):
         "relative_kid_lag": 10,
         "relative_kid_patience": 3,
         "relative_kid_decay": 0.8,
+        # Below the kernel network's first rate.
+        "learning_rate_floor": 1e-8,
         "num_samples": 10_000,
         "sample_every_steps": 2000,
         "checkpoint_every_steps": 2000,

@@ -23,8 +23,8 @@ def on_several(names):
 
 RUNNER = pathlib.Path(replicas.__file__)
 # One with every kind of state: averages, moving statistics, a learned gain, sigma's vectors, and
-# losses of all kinds: a mean over examples, an MMD, a scale.
-ALWAYS = ("smmd", "sn_smmd", "hinge")
+# losses of all kinds: a mean over examples, an MMD, a scale, a trained kernel.
+ALWAYS = ("smmd", "sn_smmd", "hinge", "rep_dk")
 
 
 @functools.cache
@@ -117,7 +117,7 @@ class TwoReplicas:
 
 class DistributionTest(TwoReplicas, tf.test.TestCase):
     names = on_several((*ALWAYS, *contract.names_in_full()))
-    traced = ("smmd",)
+    traced = ("smmd", "rep_dk")
 
     def test_covers_every_kind_of_state(self):
         paths = " ".join(" ".join(self.results[f"{name}/one/paths"]) for name in ALWAYS)

@@ -205,12 +205,14 @@ class RingTest(unittest.TestCase):
                 self.assertEqual((of.batch_size, of.latent_dim, of.generator_width), (200, 8, 100))
                 self.assertEqual((of.latent_distribution, of.network), ("normal", "mlp_two"))
                 self.assertEqual((of.adam_beta1, of.critic_batch_norm), (0.5, False))
-                self.assertEqual((of.ema_half_life_images, of.early_critic_steps), (0.0, 0))
+                averaged = 20_000.0 if name == "gram" else 0.0
+                self.assertEqual((of.ema_half_life_images, of.early_critic_steps), (averaged, 0))
         rates = {
             name: of.generator_learning_rate * of.learning_rate_multiplier
             for name, of in resolved.items()
         }
-        expected = {"gram": 1e-3, "mmd_net": 1e-3, "gan": 1e-4, "gan_fast": 1e-3, "mmd_gan": 5e-5}
+        expected = {"gram": 5e-3, "gram_printed": 1e-3, "mmd_net": 1e-3}
+        expected |= {"gan": 1e-4, "gan_fast": 1e-3, "mmd_gan": 5e-5}
         self.assertEqual(rates, expected)
         self.assertEqual(resolved["mmd_net"].optimizer, "rmsprop")
         self.assertEqual((resolved["gram"].bandwidths, resolved["gram"].output_dim), ((1.0,), 10))

@@ -190,10 +190,14 @@ class KernelNet(keras.layers.Layer, Kernel):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return (
-            f"KernelNet(dependence={self.dependence!r}, expectation={self.expectation!r}, "
-            f"num_samples={self.num_samples}, width={self.width}, chunk_rows={self.chunk_rows})"
-        )
+        defaults = {
+            "num_samples": 1024,
+            "width": 0,
+            "chunk_rows": 0,
+            "expectation": EXPECTATIONS[0],
+        }
+        own = [f"{k}={getattr(self, k)!r}" for k, v in defaults.items() if getattr(self, k) != v]
+        return f"KernelNet({', '.join([repr(self.dependence), *own])})"
 
 
 class Drawn(Kernel):

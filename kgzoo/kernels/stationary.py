@@ -15,9 +15,10 @@ __all__ = [
 ]
 
 
-# Up to so many features the squared distances are computed from differences; in float64 the
-# expansion's cancellation does not matter, and it is several times as fast.
-_DIRECT_FEATURES = {tf.float32: 32, tf.float64: 4}
+# Up to so many features the squared distances are computed from differences, n m d numbers; then up
+# to so many from the expansion in float64, which is several times as fast and whose cancellation
+# does not matter; beyond, from the expansion in the type of the points.
+_DIRECT_FEATURES, _FLOAT64_FEATURES = 4, 32
 
 
 def _psd_kernels() -> Any:
@@ -43,11 +44,14 @@ class _Stationary(Kernel):
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         x, y = as_points(x, y)
         kernel = self._tfp(x.dtype)
-        if x.shape[1] is not None and x.shape[1] <= _DIRECT_FEATURES[x.dtype]:
-            # Differences before squares: |x|^2 + |y|^2 - 2xy cancels to noise in float32 when a
-            # critic's outputs are large beside the bandwidth. Costs n m d numbers.
+        features = x.shape[1]
+        if features is not None and features <= _DIRECT_FEATURES:
+            # |x|^2 + |y|^2 - 2xy cancels to noise in float32 when a critic's outputs are large
+            # beside the bandwidth.
             return kernel.apply(x[:, None, :], y[None, :, :])
-        # Many features: the expansion, after a shift that changes neither value nor gradient.
+        if x.dtype == tf.float32 and features is not None and features <= _FLOAT64_FEATURES:
+            return tf.cast(self.matrix(tf.cast(x, tf.float64), tf.cast(y, tf.float64)), x.dtype)
+        # After a shift that changes neither value nor gradient.
         centre = tf.stop_gradient(tf.reduce_mean(y, axis=0, keepdims=True))
         return kernel.matrix(x - centre, y - centre)
 

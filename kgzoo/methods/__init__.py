@@ -70,8 +70,9 @@ def _kernel(config: Mapping[str, Any]) -> kernels.Kernel:
             expectation=config["kernel_expectation"],
             num_samples=config["kernel_samples"],
             width=config["kernel_width"],
+            chunk_rows=config["kernel_chunk_rows"],
         )
-    for field in ("kernel_expectation", "kernel_samples", "kernel_width"):
+    for field in ("kernel_expectation", "kernel_samples", "kernel_width", "kernel_chunk_rows"):
         if config[field] != FIELDS[field][0]:
             raise UserError(
                 f"{field}={config[field]!r} is for trained kernels, not kernel="
@@ -84,6 +85,12 @@ def _refuse_unused(cls: type[Method], config: Mapping[str, Any]) -> None:
     """Raises a UserError when a field was set that other families have and this one has not."""
     families = {method_class(name) for name in catalog.names()}
     row = catalog.row(config["method"]).settings()
+    for field in cls.unused_fields(config):
+        if config[field] != row.get(field, FIELDS[field][0]):
+            raise UserError(
+                f"{field}={config[field]!r} has no effect on {config['method']} with these fields; "
+                "leave it out."
+            )
     for field in sorted({field for family in families for field in family.config_fields}):
         if field in cls.config_fields or config[field] == row.get(field, FIELDS[field][0]):
             continue

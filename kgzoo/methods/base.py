@@ -140,6 +140,11 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
                 raise UserError(f"{field}={value!r} is out of range; give a number >= {least}.")
 
     @classmethod
+    def unused_fields(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns fields of every method that have no effect on one with this config."""
+        return ()
+
+    @classmethod
     def build_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
         """Returns the networks that the constructor takes, by argument: generator and critic.
 
@@ -257,13 +262,16 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         Raises:
             UserError: if an array of images holds floats outside [0, 1].
         """
+        self._check_examples(x)
+        return super().fit(x, *args, **kwargs)
+
+    def _check_examples(self, x: Any) -> None:
         if isinstance(x, np.ndarray) and self.kind == "image" and x.dtype != np.uint8:
             low, high = float(np.min(x)), float(np.max(x))
             if not (0 <= low and high <= 1):
                 raise UserError(
                     f"x spans [{low:.4g}, {high:.4g}]; give uint8, or floats in [0, 1]."
                 )
-        return super().fit(x, *args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Runs the updates of one step on this replica and returns `{name: scalar}`.
@@ -382,4 +390,7 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         context = tf.distribute.get_replica_context()
         if self.mmd_scope == "replica" or context is None or replica_count() == 1:
             return values
-        return context.all_gather(values, axis=0)
+        every = context.all_gather(values, axis=0)
+        # In a graph nothing is known of its shape, which kernels choose their way by.
+        every.set_shape([None, *values.shape[1:]])
+        return every

@@ -1,5 +1,6 @@
 """How a method runs its critic: in training mode, float32, on what an update sees."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -28,6 +29,16 @@ class CriticPasses:
     def critic_outputs(self, examples: tf.Tensor) -> tf.Tensor:
         """Returns the critic's outputs `[n, output_dim]`, float32, in training mode."""
         return tf.cast(self.critic(examples, training=True), tf.float32)
+
+    @staticmethod
+    def build_decoder(config: Mapping[str, Any], builders: Any, **shapes: Any) -> keras.Model:
+        """Returns a decoder from the critic's features to examples, built as a generator is."""
+        return builders.generator(
+            latent_dim=config["output_dim"],
+            width=config["critic_width"],
+            dtype=config["precision"],
+            **shapes,
+        )
 
     def bandwidth(self, batch: Batch) -> tf.Tensor | float:
         """Returns the update's factor on the kernel's bandwidth.

@@ -5,6 +5,7 @@ autoencoder is trained first, by `extra_update`s before step 0 (Li et al., 2015;
 section 3.1 and appendix A.3: cross-entropy, dropout in the encoder's layers), and stays as it is.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -113,6 +114,15 @@ class FixedKernelMethod(Method):
                 f"instance_noise={self.instance_noise} and augmentation={self.augmentation!r} are "
                 "for inputs of a critic, not for codes; set instance_noise=0, augmentation='none'."
             )
+
+    @classmethod
+    def unused_fields(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        of_codes = ("autoencoder_steps", "autoencoder_dropout", "autoencoder_learning_rate")
+        if config["space"] == "critic":
+            return of_codes
+        of_critic = ("critic_steps", "critic_learning_rate", "critic_batch_norm", "clip_weights")
+        of_critic += ("spectral", "spectral_constant", "spectral_product", "autoencoder_weight")
+        return of_critic if config["space"] == "code" else (*of_critic, *of_codes, "output_dim")
 
     @classmethod
     def build_networks(cls, config: dict, builders: Any, **shapes: Any) -> dict[str, keras.Model]:
@@ -239,16 +249,20 @@ class FixedKernelMethod(Method):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `Method.fit` does, after what is left of the autoencoder's own updates."""
-        if self.space == "code" and self.steps_done == 0:
-            self.pretrain(x, kwargs.get("batch_size") or self.batch_size)
+        # What `fit` would refuse is refused before the wait.
+        self._check_examples(x)
+        if self.space == "code" and self.steps_done == 0 and self.compiled:
+            verbose = kwargs.get("verbose", "auto") not in (0, 2)
+            self.pretrain(x, kwargs.get("batch_size") or self.batch_size, verbose)
         return super().fit(x, *args, **kwargs)
 
-    def pretrain(self, x: Any, batch_size: int = 64) -> None:
+    def pretrain(self, x: Any, batch_size: int = 64, verbose: bool = True) -> None:
         """Trains the autoencoder until it has had `autoencoder_steps` updates.
 
         Args:
-            x: examples `[n, ...]`, or a `tf.data.Dataset` of batches of them.
+            x: examples `[n, ...]`, or a `tf.data.Dataset` of batches as `train_step` takes them.
             batch_size: of arrays.
+            verbose: whether progress is shown.
 
         Raises:
             UserError: under a strategy of several replicas, where the training loop does it.
@@ -263,9 +277,11 @@ class FixedKernelMethod(Method):
             x = x.shuffle(10_000, seed=self.seed).batch(batch_size, drop_remainder=False)
         done = int(tf.convert_to_tensor(self.autoencoder_updates.value))
         update = tf.function(self.extra_update, autograph=False, reduce_retracing=True)
+        progress = keras.utils.Progbar(self.autoencoder_steps, verbose=int(verbose))
         for index, examples in zip(range(done, self.autoencoder_steps), x.repeat(), strict=False):
             examples, _, _ = keras.utils.unpack_x_y_sample_weight(examples)
-            update(examples, tf.constant(index))
+            logs = update(next(self._batches(examples)), tf.constant(index))
+            progress.update(index + 1, list(logs.items()))
 
     def export_signatures(self) -> dict:
         """Returns `encode` and `reconstruct` in code space."""

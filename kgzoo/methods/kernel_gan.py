@@ -114,7 +114,18 @@ class KernelGAN(FixedKernelMethod):
             )
         if self.autoencoder_weight and self.decoder is None:
             raise UserError(
-                f"autoencoder_weight={self.autoencoder_weight} needs a decoder; give one or set 0."
+                f"autoencoder_weight={self.autoencoder_weight} needs a decoder, which space="
+                "'critic' has; set autoencoder_weight=0."
+            )
+        if self.bandwidth_schedule != "constant" and len(self.bandwidths) < 2:
+            raise UserError(
+                f"bandwidth_schedule={self.bandwidth_schedule!r} needs two bandwidths or more, not "
+                f"{self.bandwidths}; give them, or set bandwidth_schedule='constant'."
+            )
+        if self.bounded_correction != "none" and not self.density_offset:
+            raise UserError(
+                f"bounded_correction={self.bounded_correction!r} corrects for density_offset, "
+                "which is 0; set bounded_correction='none'."
             )
         unit = self.kind == "image" and self.image_range == (0.0, 1.0)
         bounded = self.space == "code" or (self.space == "data" and unit)
@@ -129,12 +140,7 @@ class KernelGAN(FixedKernelMethod):
         """Adds the decoder, of the generator's architecture, for learned features."""
         found = super().build_networks(config, builders, **shapes)
         if config["autoencoder_weight"] and config["space"] == "critic":
-            found["decoder"] = builders.generator(
-                latent_dim=config["output_dim"],
-                width=config["critic_width"],
-                dtype=config["precision"],
-                **shapes,
-            )
+            found["decoder"] = cls.build_decoder(config, builders, **shapes)
         return found
 
     def _networks(self) -> dict[str, keras.Model]:

@@ -117,12 +117,7 @@ class MMDGAN(KernelMethod):
         """Adds the decoder, of the generator's architecture, when the autoencoder is on."""
         found = super().build_networks(config, builders, **shapes)
         if config["autoencoder_weight"]:
-            found["decoder"] = builders.generator(
-                latent_dim=config["output_dim"],
-                width=config["critic_width"],
-                dtype=config["precision"],
-                **shapes,
-            )
+            found["decoder"] = cls.build_decoder(config, builders, **shapes)
         return found
 
     def _networks(self) -> dict[str, keras.Model]:

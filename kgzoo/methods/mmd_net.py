@@ -11,7 +11,7 @@ import keras
 
 from kgzoo import kernels, regularizers
 from kgzoo.discrepancies import mmd
-from kgzoo.errors import unknown_name
+from kgzoo.errors import UserError, unknown_name
 from kgzoo.methods.base import Batch, Losses
 from kgzoo.methods.fixed_kernel import FixedKernelMethod
 
@@ -27,7 +27,7 @@ class MMDNet(FixedKernelMethod):
     Args:
         *args, **kwargs: as for `FixedKernelMethod`.
         objective: `mmd`, the square root (Li et al.'s), or `mmd2`.
-        estimator: `biased` (the papers'), `unbiased` or `u_statistic`; the root wants `biased`.
+        estimator: `biased` (the papers'), and for `mmd2` `unbiased` or `u_statistic`.
     """
 
     config_fields = (*FixedKernelMethod.fixed_kernel_fields, "objective", "estimator")
@@ -40,6 +40,11 @@ class MMDNet(FixedKernelMethod):
             raise unknown_name("objective", objective, _OBJECTIVES)
         if estimator not in mmd.ESTIMATORS:
             raise unknown_name("estimator", estimator, mmd.ESTIMATORS)
+        if objective == "mmd" and estimator != "biased":
+            raise UserError(
+                f"estimator={estimator!r} is often negative and has no root then; set "
+                "estimator='biased' or objective='mmd2'."
+            )
         self.objective, self.estimator = objective, estimator
         self._untracked.kernel = kernels.gaussian_mixture(self.bandwidths)
 

@@ -80,6 +80,15 @@ class SMMD(KernelMethod):
             raise UserError(
                 f"regularization={regularization} is out of range; give a number above 0."
             )
+        for field, value, used, default in (
+            ("scale_form", scale_form, self.trains_kernel, "exact"),
+            ("regularization", regularization, scale_form == "proposition_6", 1.0),
+        ):
+            if not used and value != default:
+                raise UserError(
+                    f"{field}={value!r} has no effect here; set {field}={default}, or kernel=dk "
+                    "and scale_form=proposition_6."
+                )
         self._needs_gradients_by_example("objective", objective)
         kinds = {
             "scaled_mean_difference": isinstance(self.kernel, kernels.Linear),

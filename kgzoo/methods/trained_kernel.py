@@ -4,6 +4,7 @@ The kernel network minimises the critic's loss, together with the critic, by an 
 own. Omega of eq. 9 joins the losses of all three, with weights alpha_1 and alpha_2.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -67,11 +68,16 @@ class KernelMethod(Method):
                 raise UserError(f"{field}={weight} is out of range; give a number >= 0.")
             if weight and not self.trains_kernel:
                 raise UserError(
-                    f"{field}={weight} needs a trained kernel, not {self.kernel!r}; set "
-                    f"kernel=dk, or {field}=0."
+                    f"{field}={weight} needs a trained kernel, not {self.kernel!r}; set kernel=dk, "
+                    "or kernel_penalty_weight=0 and kernel_penalty_generator_weight=0."
                 )
         if self.trains_kernel and not self.kernel.built:
             self.kernel.build((None, self.critic.output_shape[-1]))
+
+    @classmethod
+    def unused_fields(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        trained = isinstance(kernels.get(config["kernel"]), kernels.KernelNet)
+        return () if trained else ("kernel_learning_rate_ratio",)
 
     @property
     def trains_kernel(self) -> bool:
@@ -116,8 +122,7 @@ class KernelMethod(Method):
             "generator": self.kernel_penalty_generator_weight,
             "critic": self.kernel_penalty_weight,
         }
-        eigenvalue = tf.linalg.eigvalsh(tf.stop_gradient(kernel.matrix(real, real)))[0]
-        more = {"kernel_smallest_eigenvalue": eigenvalue}
+        more = {"kernel_smallest_eigenvalue": _smallest_eigenvalue(kernel.matrix(real, real))}
         penalty = tf.zeros([])
         if any(weights[player] for player in losses):
             pairs = (real, fake) if self.kernel_penalty_pairs == "cross" else (real, real)
@@ -129,3 +134,12 @@ class KernelMethod(Method):
         if "critic" in found:
             found["kernel"] = found["critic"]
         return found
+
+
+def _smallest_eigenvalue(matrix: tf.Tensor) -> tf.Tensor:
+    """Returns the smallest eigenvalue, without a gradient; NaN where the matrix is not finite."""
+    matrix = tf.stop_gradient(matrix)
+    finite = tf.reduce_all(tf.math.is_finite(matrix))
+    # The decomposition itself would raise, before the loss can say which step diverged.
+    value = tf.linalg.eigvalsh(tf.where(finite, matrix, tf.zeros_like(matrix)))[0]
+    return tf.where(finite, value, tf.constant(float("nan"), matrix.dtype))

@@ -2,7 +2,8 @@
 
 Srivastava, Xu, Gutmann and Sutton (2020), https://arxiv.org/abs/1806.00101, sections 3.4, B.2, C.1:
 data and samples, and the critic's two outputs on both, at a few steps; traces of D* and of the MMD.
-GRAM's critic separates them early and no longer can at the end; Li's MMD-GAN's still does.
+As the paper has it, GRAM's critic separates them early and no longer can at the end, where that of
+Li's MMD-GAN still does until training diverges.
 
 The probe is one for both methods: 500 test points and 500 samples of their own, the biased MMD
 (eq. 10) and the Pearson divergence (eq. 7, ridge 1e-3; D* of eq. 5 is its negative up to a

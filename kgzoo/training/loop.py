@@ -201,8 +201,8 @@ class _Run:
             done = self.early.done_in_step
             self._check_losses(self.step + 1, logs, f" in extra update {done}")
             self.progress.extra(self.step, done, extra)
-            if self.every["checkpoint"] and done % self.every["checkpoint"] == 0:
-                # Pre-training may take longer than the steps.
+            if self.step == 0 and done % self.every["checkpoint"] == 0:
+                # An autoencoder's training may take longer than the steps.
                 self._check_weights()
                 self._save({})
             if stop.number:
@@ -312,7 +312,7 @@ class _Run:
 
     def _remedy(self) -> str:
         saved = self.last_saved
-        kept = f"the checkpoint of step {saved} is kept" if saved > 0 else "nothing is saved"
+        kept = f"the checkpoint of step {saved} is kept" if saved >= 0 else "nothing is saved"
         return (
             f"{kept}; start anew in another --workdir with a lower "
             "--config.learning_rate_multiplier or with --config.clip_gradient_norm=1."
