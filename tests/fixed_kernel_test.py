@@ -130,6 +130,17 @@ class DataSpaceTest(parameterized.TestCase, tf.test.TestCase):
         ("mmd_net", {"label_smoothing": 0.1}, "label_smoothing=0.1.*set"),
         ("mmd_net", {"early_critic_steps": 9}, "early_critic_steps=9.*set"),
         ("kernel_gan_ae", {"instance_noise": 0.1}, "instance_noise=0.1.*set"),
+        ("mmd_net", {"estimator": "unbiased"}, "estimator='unbiased'.*set"),
+        ("kernel_gan", {"bandwidths": (1.0,), "bandwidth_schedule": "staircase"}, "two bandwidths"),
+        ("kernel_gan", {"autoencoder_weight": 3.0}, "autoencoder_weight=3.0 has no effect"),
+        *(
+            ("kernel_gan", {field: value}, f"{field}={value!r} has no effect on kernel_gan.*leave")
+            for field, value in (
+                *(("critic_steps", 5), ("output_dim", 7), ("spectral", "pim")),
+                *(("clip_weights", 0.1), ("critic_learning_rate", 0.5), ("autoencoder_steps", 9)),
+            )
+        ),
+        ("mmd_net_ae", {"critic_steps": 5}, "critic_steps=5 has no effect on mmd_net_ae.*leave"),
     )
     def test_refusals(self, name, overrides, words):
         with self.assertRaisesRegex(UserError, words):
@@ -304,6 +315,18 @@ class CodeSpaceTest(tf.test.TestCase):
         self.assertEqual(int(model.autoencoder_updates), 3)
         self.assertEqual(int(model.step), 2)
         model.fit(self.images, batch_size=4, epochs=1, verbose=0)
+        self.assertEqual(int(model.autoencoder_updates), 3)
+
+    def test_fit_refuses_before_it_pretrains(self):
+        model = contract.compiled("mmd_net_ae", autoencoder_steps=3)
+        with self.assertRaisesRegex(UserError, "x spans"):
+            model.fit(255.0 * self.images.astype(np.float32), batch_size=4, verbose=0)
+        self.assertEqual(int(model.autoencoder_updates), 0)
+        with self.assertRaisesRegex(ValueError, "compile"):
+            contract.model("mmd_net_ae").fit(self.images, batch_size=4, verbose=0)
+        # As `train_step` takes them: a batch for each update.
+        batches = tf.data.Dataset.from_tensors(self.images[None])
+        model.fit(batches, verbose=0)
         self.assertEqual(int(model.autoencoder_updates), 3)
 
     def test_exports_encode_and_reconstruct(self):

@@ -361,6 +361,18 @@ class ExtraUpdatesTest(LoopTestCase):
             opened.assert_called_once()
         self.assertEmpty(calls)
 
+    def test_they_leave_scored_checkpoints_alone(self):
+        saved, real = [], Checkpoints.save
+
+        def save(checkpoints, model, *others):
+            saved.append(int(model.step))
+            return real(checkpoints, model, *others)
+
+        with mock.patch.object(Checkpoints, "save", save):
+            self.seen(early_critic_steps=5, checkpoint_every_steps=2, steps=6)
+        # Four extra updates before steps 0, 1 and 5: those before step 0 are saved as they come.
+        self.assertEqual([step for step in saved if step], [2, 4, 6])
+
     def test_a_loss_that_is_not_finite_is_told(self):
         def change(model, step, losses):
             # The critic's third update of step 1: two extra ones, then its own.

@@ -232,9 +232,27 @@ class ChoicesTest(unittest.TestCase):
 
     def test_choices_are_what_the_packages_accept(self):
         from kgzoo import kernels, methods, networks
-        from kgzoo.discrepancies import adversarial, mmd, repulsive
+        from kgzoo.discrepancies import (
+            adversarial,
+            jensen_shannon,
+            kernel_scale,
+            mmd,
+            ratio_matching,
+            repulsive,
+        )
         from kgzoo.evaluation import features
-        from kgzoo.methods import augmentation, base, gan, gradient_constrained, mmd_gan, smmd
+        from kgzoo.kernels import bandwidths, spectral
+        from kgzoo.methods import (
+            augmentation,
+            base,
+            fixed_kernel,
+            gan,
+            gradient_constrained,
+            kernel_gan,
+            mmd_gan,
+            smmd,
+            trained_kernel,
+        )
         from kgzoo.networks import blocks
         from kgzoo.training import rate_schedule, runtime
 
@@ -245,6 +263,18 @@ class ChoicesTest(unittest.TestCase):
             "precision": methods._POLICIES,
             "network": networks.names(),
             "kernel": kernels.names(),
+            "kernel_expectation": spectral.EXPECTATIONS,
+            "kernel_penalty_norm": trained_kernel._NORMS,
+            "kernel_penalty_pairs": trained_kernel._PAIRS,
+            "scale_form": kernel_scale.FORMS,
+            "space": fixed_kernel._SPACES,
+            "bandwidth_rule": bandwidths.RULES,
+            "bandwidth_schedule": kernel_gan._SCHEDULES,
+            "mixture": jensen_shannon.MIXTURES,
+            "density_kernels": kernel_gan._DENSITY_KERNELS,
+            "bounded_correction": jensen_shannon.CORRECTIONS,
+            "positivity": ratio_matching.POSITIVITIES,
+            "positivity_reduction": ratio_matching.REDUCTIONS,
             "estimator": mmd.ESTIMATORS,
             "spectral": blocks.SPECTRAL,
             "extractor": ["", *features.names()],

@@ -129,6 +129,14 @@ class LossesTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(logs["kernel_smallest_eigenvalue"], smallest, rtol=1e-3, atol=1e-5)
         self.assertGreater(smallest, -1e-6 * np.trace(gram))
 
+    def test_divergence_shows_in_the_losses_and_not_in_the_eigenvalue(self):
+        model = contract.compiled("rep_dk")
+        weight = model.critic.trainable_variables[0]
+        weight.assign(tf.fill(weight.shape, float("nan")))
+        logs = tf.function(model.train_step)(contract.source("rep_dk").examples[:8])
+        self.assertTrue(np.isnan(logs["critic_loss"]))
+        self.assertTrue(np.isnan(logs["kernel_smallest_eigenvalue"]))
+
     def test_the_spectral_sample_is_the_updates_own(self):
         model = contract.model("rep_ikl")
         x = tf.constant(np.random.RandomState(0).normal(size=(5, 16)), tf.float32)
@@ -174,6 +182,9 @@ class RefusalsTest(parameterized.TestCase):
         ("rep_dk", {"random_bandwidth": 0.5}, "random_bandwidth=0.5.*set"),
         ("rep_dk", {"bounding": "paper"}, "bounding='paper'.*set"),
         ("hinge", {"kernel_penalty_weight": 0.1}, "kernel_penalty_weight=0.1 is not used"),
+        ("mmd_rep", {"kernel_learning_rate_ratio": 0.1}, "kernel_learning_rate_ratio=0.1 has no"),
+        ("smmd", {"scale_form": "authors"}, "scale_form='authors' has no effect.*set"),
+        ("sn_smmd_dk", {"regularization": 3.0}, "regularization=3.0 has no effect.*set"),
     )
     def test_one_sentence(self, name, overrides, words):
         with self.assertRaisesRegex(UserError, words) as caught:

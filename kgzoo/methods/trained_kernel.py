@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from kgzoo import kernels
 from kgzoo.errors import UserError, unknown_name
+from kgzoo.kernels import spectral
 from kgzoo.methods.base import Batch, Method
 
 __all__ = ["KernelMethod"]
 
-_NORMS = ("frobenius", "squared")
+_NORMS = spectral.PENALTY_NORMS
 _PAIRS = ("cross", "real")
 
 
