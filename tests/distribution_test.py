@@ -80,7 +80,8 @@ class TwoReplicas:
                 largest[player] = max(largest.get(player, 0.0), np.max(np.abs(one)))
             self.assertGreater(min(largest.values()), 1e-4, name)
             for key, one, two in self.both(f"{name}/*/gradients/"):
-                atol = 1e-5 * largest[key.split("/")[0]]
+                # A solve with a ridge of 1e-3 enlarges roundings.
+                atol = (1e-4 if catalog.row(name).ridge else 1e-5) * largest[key.split("/")[0]]
                 self.assertAllClose(one, two, rtol=0, atol=atol, msg=f"{name} {key}")
                 # Each replica has the whole sum.
                 both = self.results[f"{name}/two/gradients/{key.removesuffix('0')}1"]
