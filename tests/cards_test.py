@@ -437,7 +437,7 @@ class SettingsTest(unittest.TestCase):
         fields = "network generator_width batch_size latent_distribution optimizer"
         rates = ("generator_learning_rate", "learning_rate_multiplier")
         for method, optimizer, rate in (
-            ("gram", "adam", 5e-3),
+            ("gram", "adam", 1e-3),
             ("mmd_net", "rmsprop", 1e-3),
             ("mmd_gan", "adam", 5e-5),
         ):

@@ -211,9 +211,14 @@ class RingTest(unittest.TestCase):
             name: of.generator_learning_rate * of.learning_rate_multiplier
             for name, of in resolved.items()
         }
-        expected = {"gram": 5e-3, "gram_printed": 1e-3, "mmd_net": 1e-3}
+        expected = {"gram": 1e-3, "gram_printed": 1e-3, "mmd_net": 1e-3}
         expected |= {"gan": 1e-4, "gan_fast": 1e-3, "mmd_gan": 5e-5}
         self.assertEqual(rates, expected)
+        by_width = [
+            [ring.Run(arm, 8, width, 0).fields["generator_learning_rate"] for width in (20, 200)]
+            for arm in ("gram", "gram_printed")
+        ]
+        self.assertEqual(by_width, [[5e-3, 1e-3], [1e-3, 1e-3]])
         self.assertEqual(resolved["mmd_net"].optimizer, "rmsprop")
         self.assertEqual((resolved["gram"].bandwidths, resolved["gram"].output_dim), ((1.0,), 10))
         li = resolved["mmd_gan"]
