@@ -652,8 +652,8 @@ class LayerTest(parameterized.TestCase, tf.test.TestCase):
         self.assertNotEqual(first, second)
         self.assertLen({first, second}, 2)
         self.assertNotEqual(_built("dk", 2).draw((0, 0)), _built("dk", 2).draw((0, 0)))
-        self.assertIn("dependence='dk2'", repr(KernelNet("dk2")))
-        self.assertIn("dependence='dk2'", repr(_built("dk2", 2).draw((0, 0))))
+        self.assertEqual(repr(KernelNet("dk2", width=5)), "KernelNet('dk2', width=5)")
+        self.assertIn("'dk2'", repr(_built("dk2", 2).draw((0, 0))))
 
     def test_by_name(self):
         names = {"ikl": "none", "dk": "dk", "dk2": "dk2", "dk_pd": "dk_pd"}

@@ -78,7 +78,10 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["config"]["image_range"] = tuple(content["config"]["image_range"])
+        # JSON has lists alone.
+        for name, (default, _) in FIELDS.items():
+            if isinstance(default, tuple) and name in content["config"]:
+                content["config"][name] = tuple(content["config"][name])
         content["runtime"], content["data"]["shape"]  # a foreign file lacks them
         return content
     except (OSError, ValueError, KeyError, TypeError):
