@@ -35,7 +35,8 @@ def train(name: str, arguments: argparse.Namespace, folder: pathlib.Path) -> dic
     settings = config.compose(name, dataset, None, [*every, *overrides])
     runtime.prepare(settings)
     load = {"data_dir": arguments.data_dir, "image_size": settings.image_size or None}
-    source, test = (data.load(dataset, split, **load) for split in ("train", "test"))
+    source = data.load(dataset, "train", binarization=settings.binarization, **load)
+    test = data.load(dataset, "test", **load)
     strategy = runtime.get_strategy("one")
     model = run_folder.build_model(settings, source.kind, source.shape, strategy)
     reference = score_card.prepare(test, None, settings.seed)

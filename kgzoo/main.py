@@ -140,7 +140,7 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
         print(results.summary(workdir, command))
         return 0
     arguments = {"data_dir": _data_dir(resolved), "image_size": resolved.image_size or None}
-    source = data.load(resolved.dataset, "train", **arguments)
+    source = data.load(resolved.dataset, "train", binarization=resolved.binarization, **arguments)
     run_folder.check_resume(workdir, resolved, source, resolved_runtime)
     strategy = runtime.get_strategy(resolved.strategy)
     model = run_folder.build_model(resolved, source.kind, source.shape, strategy)
@@ -148,6 +148,7 @@ def _locked_train(resolved: Any, workdir: Path, name: str, command: str) -> int:
     saved = checkpoints.Checkpoints(workdir / "checkpoints", resolved.keep_checkpoints)
     if saved.restore(model) is not None:
         print(f"Resumed at step {model.steps_done}.", flush=True)
+    # As it is, also beside binarised training: samples are probabilities, expected intensities.
     test = data.load(resolved.dataset, "test", **arguments)
     reference = score_card.prepare(test, resolved.extractor or None, resolved.seed)
     results.score_untrained(model, reference, resolved, workdir)

@@ -11,11 +11,12 @@ from kgzoo import networks
 from kgzoo.errors import UserError
 from kgzoo.networks import autoencoder, blocks
 
-# The smallest sizes; all but the first five have convolutional autoencoders.
+# The smallest sizes; all but the first six have convolutional autoencoders.
 _SHAPES = {
     "mlp": (2,),
     "mlp_two": (3,),
     "mlp_tanh": (2,),
+    "mlp_vae": (4, 3, 1),
     "gmmn": (4, 3, 1),
     "gram_mnist": (8, 8, 1),
     "gram_dcgan": (8, 16, 3),
@@ -27,8 +28,8 @@ _SHAPES = {
     "dcgan_resnet": (32, 32, 3),
     "resnet": (16, 32, 3),
 }
-_DENSE = tuple(_SHAPES)[:5]
-_CONVOLUTIONAL = tuple(_SHAPES)[5:]
+_DENSE = tuple(_SHAPES)[:6]
+_CONVOLUTIONAL = tuple(_SHAPES)[6:]
 # Of which no multiple nor power is a size.
 _ODD = (9, 9, 1)
 

@@ -49,7 +49,8 @@ FAMILY_FREE = {
     f"kgzoo.methods.{part}"
     for part in (
         *("base", "average", "noise", "augmentation", "inputs", "persistence", "sampling"),
-        *("schedule", "critic_passes", "fixed_kernel", "trained_kernel"),
+        *("schedule", "critic_passes", "fixed_kernel", "trained_kernel", "dropout"),
+        "latent_objective",
     )
 }
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}

@@ -232,6 +232,7 @@ class ChoicesTest(unittest.TestCase):
 
     def test_choices_are_what_the_packages_accept(self):
         from kgzoo import kernels, methods, networks
+        from kgzoo.data import source
         from kgzoo.discrepancies import (
             adversarial,
             jensen_shannon,
@@ -249,6 +250,7 @@ class ChoicesTest(unittest.TestCase):
             gan,
             gradient_constrained,
             kernel_gan,
+            latent_objective,
             mmd_gan,
             smmd,
             trained_kernel,
@@ -256,7 +258,7 @@ class ChoicesTest(unittest.TestCase):
         from kgzoo.networks import blocks
         from kgzoo.training import rate_schedule, runtime
 
-        families = (mmd_gan, smmd, gradient_constrained)
+        families = (mmd_gan, smmd, gradient_constrained, latent_objective)
 
         accepted = {
             "strategy": runtime.strategy_names(),
@@ -289,6 +291,9 @@ class ChoicesTest(unittest.TestCase):
             "bounding": repulsive.BOUNDINGS,
             "augmentation": augmentation.AUGMENTATIONS,
             "optimizer": methods._OPTIMIZERS,
+            "binarization": source.BINARIZATIONS,
+            "aggregate_divergence": latent_objective._DIVERGENCES,
+            "information": latent_objective._DIVERGENCES,
             "learning_rate_schedule": rate_schedule.NAMES,
         }
         self.assertEqual(set(accepted), set(config.CHOICES))

@@ -1,8 +1,9 @@
 """Data sets by name."""
 
 from kgzoo.data import listing
-from kgzoo.data.source import FOLDER_PREFIX, SPLITS, Source, at_least
-from kgzoo.errors import UserError
+from kgzoo.data.binarization import with_binarization
+from kgzoo.data.source import BINARIZATIONS, FOLDER_PREFIX, SPLITS, Source, at_least
+from kgzoo.errors import UserError, unknown_name
 
 __all__ = ["check", "load", "names"]
 
@@ -38,6 +39,7 @@ def load(
     data_dir: str | None = None,
     image_size: int | None = None,
     memory_limit_bytes: int = 2 << 30,
+    binarization: str = "none",
 ) -> Source:
     """Loads one split of a data set. Never downloads anything.
 
@@ -53,6 +55,8 @@ def load(
             digits, 32 for folders, 48 for stl10, 64 for celeb_a and lsun, otherwise the stored
             size (64 where the stored images are not squares of one size).
         memory_limit_bytes: a split larger than this, counted as decoded and resized, is streamed.
+        binarization: "none", "dynamic" or "fixed", of image sets; see `kgzoo.data.binarization`.
+            Dynamic draws are the training pipeline's: the other splits have fixed ones.
 
     Returns:
         The split; see `Source`.
@@ -66,6 +70,17 @@ def load(
     memory_limit_bytes = at_least("memory_limit_bytes", memory_limit_bytes, 0)
     if image_size is not None:
         image_size = at_least("image_size", image_size, 1)
+    if binarization not in BINARIZATIONS:
+        raise unknown_name("binarization", binarization, BINARIZATIONS)
+    source = _as_stored(name, split, data_dir, image_size, memory_limit_bytes)
+    if binarization == "dynamic" and split != "train" and source.kind == "image":
+        binarization = "fixed"
+    return with_binarization(source, binarization)
+
+
+def _as_stored(
+    name: str, split: str, data_dir: str | None, image_size: int | None, memory_limit_bytes: int
+) -> Source:
     if name == "digits":
         from kgzoo.data import images
 
@@ -76,7 +91,7 @@ def load(
         from kgzoo.data import synthetic
 
         return synthetic.load(name, split)
-    if is_folder:
+    if name.startswith(FOLDER_PREFIX):
         from kgzoo.data import folders
 
         return folders.load(name, split, image_size, memory_limit_bytes)

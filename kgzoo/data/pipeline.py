@@ -3,17 +3,24 @@
 Example number g of a run, counted over all its batches, is at position g % N of epoch g // N, and
 every epoch is a fresh permutation of the N examples. Nothing else enters: a run resumed at a step
 sees what the uninterrupted run would have seen, whatever the number of replicas.
+
+The pixels of a dynamically binarised set are drawn anew for every example of every step, from the
+seed, the step and the example's position in it: the same holds for them.
 """
 
 import operator
 
 import tensorflow as tf
 
+from kgzoo.data.binarization import with_binarization
 from kgzoo.data.records import EXAMPLES, permutation
 from kgzoo.data.source import Source, at_least
 from kgzoo.errors import UserError
 
 __all__ = ["training_dataset"]
+
+# The purpose of a step's draws; those of an epoch's permutations count from 0 on.
+_PIXELS = -1
 
 
 def training_dataset(
@@ -24,6 +31,7 @@ def training_dataset(
     batches_per_step: int,
     start_step: int = 0,
     num_replicas: int = 1,
+    binarization: str | None = None,
 ) -> tf.data.Dataset:
     """Builds the endless data set of a run.
 
@@ -36,6 +44,8 @@ def training_dataset(
         batches_per_step: global batches in a step.
         start_step: the first step wanted.
         num_replicas: into how many consecutive slices each global batch is cut.
+        binarization: "none", "dynamic" or "fixed", see `kgzoo.data.binarization`; None keeps the
+            source's.
 
     Returns:
         Elements [batches_per_step, batch_size // num_replicas, *source.shape], uint8 or float32:
@@ -43,7 +53,8 @@ def training_dataset(
         r*b..(r+1)*b-1 of each global batch, b = batch_size // num_replicas.
 
     Raises:
-        UserError: a number is too small, or `batch_size` cannot be cut into equal slices.
+        UserError: a number is too small, `batch_size` cannot be cut into equal slices, or the
+            binarisation does not fit the source.
     """
     batch_size = at_least("batch_size", batch_size, 1)
     batches_per_step = at_least("batches_per_step", batches_per_step, 1)
@@ -55,10 +66,17 @@ def training_dataset(
             f"multiple of {num_replicas}."
         )
     per_step = batches_per_step * batch_size
+    if binarization is not None:
+        source = with_binarization(source, binarization)
     first_epoch, position = divmod(start_step * per_step, source.num_examples)
     seed = operator.index(seed) % 2**63
     build = _from_memory if source.examples is not None else _from_stream
     steps = build(source, seed, first_epoch, position, per_step)
+    if source.binarization == "dynamic":
+        steps = steps.enumerate(start_step).map(
+            lambda step, examples: _draw(examples, _key(seed, step)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
 
     def by_replica(examples):
         sizes = (batches_per_step, num_replicas, batch_size // num_replicas)
@@ -103,5 +121,20 @@ def _from_stream(
     return examples.batch(per_step, drop_remainder=True)
 
 
-def _key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    return tf.stack([tf.constant(seed, tf.int64), epoch])
+def _draw(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Draws every pixel, 255 with probability value / 255, else 0."""
+    noise = tf.random.stateless_uniform(
+        tf.shape(images),
+        tf.random.fold_in(key, tf.constant(_PIXELS, tf.int64), alg="philox"),
+        minval=0,
+        maxval=255,
+        dtype=tf.int32,
+        alg="philox",
+    )
+    white = noise < tf.cast(images, tf.int32)
+    return tf.where(white, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
+
+
+def _key(seed: int, number: tf.Tensor) -> tf.Tensor:
+    """Of an epoch or of a step."""
+    return tf.stack([tf.constant(seed, tf.int64), number])

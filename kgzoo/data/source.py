@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kgzoo.errors import UserError
+from kgzoo.errors import UserError, unknown_name
 
-__all__ = ["FOLDER_PREFIX", "SPLITS", "Source", "at_least", "batches"]
+__all__ = ["BINARIZATIONS", "FOLDER_PREFIX", "SPLITS", "Source", "at_least", "batches"]
 
 SPLITS = ("train", "test")
+BINARIZATIONS = ("none", "dynamic", "fixed")
 FOLDER_PREFIX = "image_folder:"
 _DTYPES = {"image": np.uint8, "vector": np.float32}
 
@@ -31,6 +32,8 @@ class Source:
             called with a key it gives one epoch of undecoded records, its `decode` one example.
         split: "train" or "test".
         facts: what else `describe` should tell; anything json can hold.
+        binarization: of images: "none", "dynamic" (training batches are drawn anew) or "fixed" (the
+            examples are drawn); see `kgzoo.data.binarization`.
 
     Raises:
         UserError: the fields contradict each other.
@@ -45,6 +48,7 @@ class Source:
     stream: Callable | None = None
     split: str = "train"
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    binarization: str = "none"
 
     def __post_init__(self):
         if self.kind not in _DTYPES:
@@ -54,6 +58,13 @@ class Source:
         if self.num_examples < 1:
             raise UserError(
                 f"The data set {self.name!r} has no examples; a Source needs at least 1."
+            )
+        if self.binarization not in BINARIZATIONS:
+            raise unknown_name("binarization", self.binarization, BINARIZATIONS)
+        if self.binarization != "none" and self.kind != "image":
+            raise UserError(
+                f"binarization={self.binarization!r} needs images, and {self.name!r} has vectors; "
+                "choose another data set or --config.binarization=none."
             )
         if self.examples is None:
             return
@@ -68,6 +79,7 @@ class Source:
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts for config.json and scores.json; json can hold every value."""
+        drawn = {} if self.binarization == "none" else {"binarization": self.binarization}
         return {
             "name": self.name,
             "split": self.split,
@@ -75,6 +87,7 @@ class Source:
             "shape": list(self.shape),
             "num_examples": self.num_examples,
             "in_memory": self.examples is not None,
+            **drawn,
             **self.facts,
         }
 

@@ -18,7 +18,7 @@ for _target in {entry.target for entry in catalog.ROWS.values()}:
 __all__ = ["Batch", "Losses", "Method", "build", "build_optimizers", "method_class"]
 
 _POLICIES = ("float32", "mixed_bfloat16")
-_OPTIMIZERS = ("adam", "rmsprop")
+_OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
 
 def method_class(name: str) -> type[Method]:
@@ -125,6 +125,8 @@ def build_optimizers(
             # Keras adds epsilon under the root: 1e-16 there is the usual 1e-8 beside it.
             decay = config["rmsprop_decay"]
             return keras.optimizers.RMSprop(rate, decay, epsilon=1e-16, clipnorm=clipnorm)
+        if config["optimizer"] == "sgd":
+            return keras.optimizers.SGD(rate, config["momentum"], clipnorm=clipnorm)
         beta_1, beta_2 = config["adam_beta1"], config["adam_beta2"]
         return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, clipnorm=clipnorm)
 

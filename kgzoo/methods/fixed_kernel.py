@@ -16,6 +16,7 @@ from kgzoo import networks
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels import bandwidths as widths
 from kgzoo.methods.base import Batch, Method
+from kgzoo.methods.dropout import outputs_under_dropout
 from kgzoo.methods.noise import replica_count
 
 __all__ = ["FixedKernelMethod"]
@@ -226,7 +227,10 @@ class FixedKernelMethod(Method):
 
     def autoencoder_losses(self, batch: Batch) -> dict:
         """Returns the autoencoder's loss: cross-entropy of pixels, squared error of vectors."""
-        decoded = self._decoder(self._encode_with_dropout(batch), training=True)
+        codes = outputs_under_dropout(
+            self.encoder, batch.real, batch.noise, self.autoencoder_dropout
+        )
+        decoded = self._decoder(codes, training=True)
         if self.kind == "vector":
             loss = tf.reduce_mean(tf.square(tf.cast(decoded, tf.float32) - batch.real))
             return {"autoencoder": (loss, {})}
@@ -235,17 +239,6 @@ class FixedKernelMethod(Method):
         made = tf.clip_by_value(made, _SMALLEST, 1 - _SMALLEST)
         entropy = -real * tf.math.log(made) - (1 - real) * tf.math.log(1 - made)
         return {"autoencoder": (tf.reduce_mean(entropy), {})}
-
-    def _encode_with_dropout(self, batch: Batch) -> tf.Tensor:
-        x = batch.real
-        for slot, layer in enumerate(self.encoder.layers[1:]):
-            # What has weights has inputs to drop.
-            if self.autoencoder_dropout and layer.trainable_variables:
-                unit = batch.noise.unit("dropout", [tf.shape(x)[0], *x.shape[1:]], slot)
-                kept = tf.cast(unit >= self.autoencoder_dropout, x.dtype)
-                x = x * kept / (1 - self.autoencoder_dropout)
-            x = layer(x, training=True)
-        return x
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `Method.fit` does, after what is left of the autoencoder's own updates."""

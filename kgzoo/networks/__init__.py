@@ -1,4 +1,4 @@
-"""Functional Keras models by name: builders for a generator, a critic and an autoencoder.
+"""Functional Keras models by name: a generator, a critic, an autoencoder, a variational pair.
 
 A builder takes keyword arguments only and returns an unbuilt-optimizer `keras.Model` from latents
 `[n, latent_dim]` to examples `[n, *sample_shape]`, or from examples to features `[n, output_dim]`.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import keras
 
 from kgzoo.errors import unknown_name
-from kgzoo.networks import autoencoder, dcgan, gram, li_dcgan, mlp, resnet
+from kgzoo.networks import autoencoder, dcgan, gram, li_dcgan, mlp, resnet, variational
 
 __all__ = ["Builders", "get", "names"]
 
@@ -27,6 +27,9 @@ class Builders:
            critic_batch_norm=False) -> keras.Model
     autoencoder(sample_shape, code_dim, width, output_activation, dtype) -> (encoder, decoder),
         from examples to codes `[n, code_dim]` in [0, 1] and back; the encoder is a chain of layers
+    variational(sample_shape, outputs, latent_dim, encoder_width, decoder_width, dtype)
+        -> (encoder, decoder), from examples to linear outputs `[n, outputs]`, again a chain, and
+        from latents `[n, latent_dim]` to Bernoulli logits `[n, *sample_shape]`
 
     critic_batch_norm: batch normalisation over the global batch after every hidden convolution or
         dense layer but the first (the DCGAN's rule; Li et al., 2017, and WGAN have it in their
@@ -38,24 +41,29 @@ class Builders:
     generator: Callable[..., keras.Model]
     critic: Callable[..., keras.Model]
     autoencoder: Callable[..., tuple[keras.Model, keras.Model]]
+    variational: Callable[..., tuple[keras.Model, keras.Model]]
 
 
 def _dense(generator, critic) -> Builders:
-    return Builders(generator, critic, autoencoder.dense)
+    return Builders(generator, critic, autoencoder.dense, variational.dense)
 
 
 def _convolutional(generator, critic, encoder=None) -> Builders:
-    """Its autoencoder is made of the two; another critic encodes where its own is no chain."""
-    pair = functools.partial(
-        autoencoder.convolutional, critic=encoder or critic, generator=generator
+    """Its pairs are made of the two; another critic encodes where its own is no chain."""
+    parts = {"critic": encoder or critic, "generator": generator}
+    return Builders(
+        generator,
+        critic,
+        functools.partial(autoencoder.convolutional, **parts),
+        functools.partial(variational.convolutional, **parts),
     )
-    return Builders(generator, critic, pair)
 
 
 _NETWORKS = {
     "mlp": _dense(mlp.generator, mlp.critic),
     "mlp_two": _dense(mlp.two_generator, mlp.two_critic),
     "mlp_tanh": _dense(mlp.tanh_generator, mlp.critic),
+    "mlp_vae": _dense(variational.generator, variational.critic),
     "gmmn": _dense(mlp.gmmn_generator, mlp.gmmn_critic),
     "gram_mnist": _dense(gram.mnist_generator, gram.mnist_critic),
     "gram_dcgan": _convolutional(gram.dcgan_generator, gram.dcgan_critic),
