@@ -23,6 +23,22 @@ from kgzoo.errors import UserError, unknown_name
 __all__ = ["main"]
 
 _COLUMNS = ("quantity", "found", "paper")
+# What reproductions take beside `quick`; each refuses what it does not know.
+_TEXTS = {
+    "data_dir": config.FIELDS["data_dir"][1] + " (of those on MNIST)",
+    "arms": "which of the compared methods, separated by commas (ring, sampler, nll)",
+    "scale": "quick, or paper: its whole budget (nll, latents)",
+    "dataset": "mnist, or digits to try it without data (nll, latents)",
+    "binarization": "dynamic or fixed (nll, latents)",
+    "runs": "folder of nll's run folders (latents)",
+}
+_NUMBERS = {
+    "steps": "steps of each training, where there is one",
+    "seeds": "trainings of each setting (ring, sampler)",
+    "test_points": "images whose likelihood is estimated (nll)",
+    "chains": "of annealed importance sampling for each image (nll)",
+    "temperatures": "of a chain (nll)",
+}
 _WIDEST = 44  # characters of a column, then it is wrapped
 
 
@@ -33,12 +49,9 @@ def _flags() -> flags.FlagValues:
         flags.DEFINE_string(name, None, text, flag_values=values)
 
     string("to", "folder for the files [runs/reproduce/<name>]")
-    string("data_dir", config.FIELDS["data_dir"][1] + " (gcmmd_mnist and bandwidth need it)")
-    string("arms", "which of the compared methods, separated by commas (ring)")
-    for name, text in (
-        ("steps", "steps of each training, where there is one"),
-        ("seeds", "trainings of each setting (ring)"),
-    ):
+    for name, text in _TEXTS.items():
+        string(name, text)
+    for name, text in _NUMBERS.items():
         flags.DEFINE_integer(name, None, text, 1, flag_values=values)
     flags.DEFINE_bool("quick", False, "coarser, in seconds", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
@@ -61,7 +74,7 @@ def main(argv: list[str]) -> int:
         return 0
     if len(positional) > 1:
         raise UserError(f"{len(positional)} names are given; give one reproduction at a time.")
-    for flag in ("to", "data_dir", "arms"):
+    for flag in ("to", *_TEXTS):
         if values[flag].value == "":
             raise UserError(f"--{flag} is empty; give a folder or leave the flag out.")
     return _reproduce(positional[0], {name: values[name].value for name in values})
@@ -86,8 +99,8 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     arguments: dict[str, Any] = {"quick": options["quick"]}
     if options["data_dir"] is not None:
         arguments["data_dir"] = str(Path(options["data_dir"]).expanduser())
-    for option in ("steps", "seeds", "arms"):
-        if options[option] is not None:
+    for option in (*_TEXTS, *_NUMBERS):
+        if option != "data_dir" and options[option] is not None:
             arguments[option] = options[option]
     began = time.monotonic()
     print(f"{name}: {reproductions.NAMES[name]} ...", file=sys.stderr, flush=True)

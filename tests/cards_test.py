@@ -32,6 +32,17 @@ PRINTED = {
         "swgan": None,
         "mmd_gan_gp": None,
     },
+    "kernelnet_table3": {
+        "vae": "90.32",
+        "stein_vae": "88.85",
+        "spectral_vae": "89.67",
+        "sivi": "89.03",
+        "info_vae": "88.89",
+        "info_ivae": "89.79",
+        "info_ivae_rbf": "88.24",
+        "info_ivae_ikl": "88.21",
+        "info_ivae_dk": "88.16",
+    },
     "smmd_table1b": {
         "bgan": "10.7 43.9 47.0",
         "sn_gan": "11.2 47.5 44.4",
@@ -178,6 +189,7 @@ FAST = {
     "kernelnet_table1": "sn_mmd_ikl",
     "kernelnet_table2": "sn_smmd_dk",
     "kernelnet_table4": "rep_dk2,stl10",
+    "kernelnet_table3": "info_ivae_dk,digits",
     "baselines": "gan",
     "toys": "kernel_gan,mog",
 }

@@ -96,6 +96,9 @@ def tiny_config(name: str, **overrides):
     if row.contract_data != "digits":
         # Four ReLU units a layer are dead on most of the plane.
         few |= {"generator_width": 16, "critic_width": 16}
+    if row.score_eigenfunctions:
+        # Codes of four dimensions have fewer that are more than rounding.
+        few["score_eigenfunctions"] = 4
     return config.compose(name, row.contract_data, overrides={**_TINY, **few, **overrides})
 
 

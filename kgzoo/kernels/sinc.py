@@ -19,28 +19,29 @@ def _off_zero(u: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _slope(u: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """sinc'(u) = (cos u - sinc u) / u."""
-    near = tf.abs(u) < _SERIES
-    away = tf.where(near, tf.ones_like(u), u)
-    closed = (tf.cos(away) - tf.sin(away) / away) / away
-    count = range(_TERMS[u.dtype], 0, -1)
+def _slope(u: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """sinc'(u) = (cos u - sinc u) / u, given the value of sinc; a function of u alone."""
+    closed = (tf.cos(u) - value) / u  # NaN at 0, where the series is taken
+    squared, count = tf.square(u), range(_TERMS[u.dtype], 0, -1)
     coefficients = [(-1) ** k * 2 * k / factorial(2 * k + 1) for k in count]
-    series = u * tf.math.polyval([tf.constant(c, u.dtype) for c in coefficients], tf.square(u))
+    series = u * tf.math.polyval([tf.constant(c, u.dtype) for c in coefficients], squared)
+    slope = tf.where(squared < _SERIES**2, series, closed)
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         # sinc'' = -sinc - 2 sinc' / u: no digit is lost as long as sinc' itself has all of its.
         safe = _off_zero(u)
-        return upstream * (-sinc(safe) - 2.0 * _slope(safe) / safe)
+        value = sinc(safe)
+        return upstream * (-value - 2.0 * _slope(safe, tf.stop_gradient(value)) / safe), None
 
-    return tf.where(near, series, closed), gradient
+    return slope, gradient
 
 
 @tf.custom_gradient
 def sinc(u: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """sin(u) / u, with 1 at 0, for float32 or float64; differentiable twice."""
     safe = _off_zero(u)
-    return tf.sin(safe) / safe, lambda upstream: upstream * _slope(u)
+    value = tf.sin(safe) / safe
+    return value, lambda upstream: upstream * _slope(u, tf.stop_gradient(value))
 
 
 def product(factors: tf.Tensor) -> tf.Tensor:

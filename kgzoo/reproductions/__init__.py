@@ -27,11 +27,15 @@ NAMES: Mapping[str, str] = {
     "projection": "data and samples in a critic's plane as it learns (GRAM paper, Figs. 1, 6, 9)",
     "annealing": "a Kernel GAN on a mixture as its bandwidth falls (Kernel GAN paper, Fig. 1)",
     "bandwidth": "its objective over the bandwidth, on MNIST (Kernel GAN paper, Fig. 9)",
+    "sampler": "an implicit sampler of two densities by estimated scores (KernelNet paper, Fig. 5)",
+    "nll": "log-likelihoods of nine autoencoders on MNIST (KernelNet paper, Tables 3, 5, Fig. 6)",
+    "latents": "their codes: t-SNE pictures and SVMs of few labels (KernelNet paper, Figs. 7, 8)",
 }
 
 # In the process of the verb; the others need NumPy and SciPy alone.
 NEED_TENSORFLOW = (
     *("critic_fields", "saturation", "ring", "projection", "annealing", "bandwidth"),
+    *("sampler", "nll", "latents"),
 )
 
 
