@@ -518,6 +518,40 @@ class GradientTest(parameterized.TestCase, tf.test.TestCase):
             self.assertAllInRange(gradient, -1e6, 1e6)
 
 
+class GroupsTest(parameterized.TestCase, tf.test.TestCase):
+    """`matrices` of groups, and all its derivatives, are those of the groups one by one."""
+
+    def assert_one_by_one(self, of_groups, of_one, variables, groups):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([groups, *variables])
+            found, expected = of_groups(groups), tf.stack([of_one(g) for g in tf.unstack(groups)])
+            # Coinciding points, on the diagonal, count too.
+            weights = _points(*found.shape[1:], seed=7).astype(np.float32)
+            sums = [tf.reduce_sum(weights * value) for value in (found, expected)]
+        self.assertAllClose(found, expected, rtol=1e-5, atol=1e-5)
+        gradients = (tape.gradient(s, [groups, *variables]) for s in sums)
+        for one, other in zip(*gradients, strict=True):
+            self.assertAllClose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max() + 1e-6)
+
+    @parameterized.product(name=("gaussian", "gaussian_mixture", "linear"), d=(2, 5, 40))
+    def test_fixed_kernels(self, name, d):
+        kernel, groups = kernels.get(name), tf.constant(_points(12, d).reshape(3, 4, d), tf.float32)
+        self.assert_one_by_one(kernel.matrices, lambda g: kernel.matrix(g, g), [], groups)
+
+    @parameterized.product(
+        dependence=("none", *DEPENDENT), expectation=("closed_form", "monte_carlo")
+    )
+    def test_trained_kernels(self, dependence, expectation):
+        kernel = _built(dependence, 5, expectation=expectation, num_samples=32)
+        groups = tf.constant(_points(12, 5).reshape(3, 4, 5), tf.float32)
+        self.assert_one_by_one(
+            lambda g: kernel.draw((0, 1)).matrices(g),
+            lambda g: kernel.draw((0, 1)).matrix(g, g),
+            [variable.value for variable in kernel.trainable_variables],
+            groups,
+        )
+
+
 class StartTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.product(dependence=("none", *DEPENDENT), d=(1, 2, 16))
     def test_neither_constant_nor_zero_off_the_diagonal(self, dependence, d):

@@ -69,9 +69,7 @@ def conditional_mmd(kernel: Kernel, codes: tf.Tensor, marginal: tf.Tensor) -> tf
         marginal: a sample of q(z), `[m, d]`.
     """
     d = codes.shape[-1]
-    own = tf.vectorized_map(
-        lambda group: tf.reduce_mean(kernel.matrix(group, group)), codes, warn=False
-    )
+    own = tf.reduce_mean(kernel.matrices(codes), axis=[1, 2])
     cross = kernel.matrix(tf.reshape(codes, [-1, d]), marginal)
     cross = tf.reduce_mean(tf.reshape(cross, [tf.shape(codes)[0], -1]), axis=1)
     squared = own - 2.0 * cross + tf.reduce_mean(kernel.matrix(marginal, marginal))

@@ -39,8 +39,7 @@ def _slope(u: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 @tf.custom_gradient
 def sinc(u: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """sin(u) / u, with 1 at 0, for float32 or float64; differentiable twice."""
-    safe = _off_zero(u)
-    value = tf.sin(safe) / safe
+    value = tf.where(tf.equal(u, 0), tf.ones([], u.dtype), tf.sin(u) / u)
     return value, lambda upstream: upstream * _slope(u, tf.stop_gradient(value))
 
 

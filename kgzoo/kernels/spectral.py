@@ -263,6 +263,15 @@ class Drawn(Kernel):
         first /= self._kernel.num_samples
         return first if self.dependence is None else first + self.dependence.matrix(x, y)
 
+    def matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        if self._kernel.expectation == "monte_carlo":
+            return super().matrices(groups)
+        centred = groups - tf.stop_gradient(tf.reduce_mean(groups, axis=1, keepdims=True))
+        turns = tf.einsum("bnd,sd->bns", centred, self._omega_in(groups.dtype))
+        waves = tf.concat([tf.cos(turns), tf.sin(turns)], axis=-1)
+        first = tf.matmul(waves, waves, transpose_b=True) / self._kernel.num_samples
+        return first if self.dependence is None else first + self.dependence.matrices(groups)
+
     def noise_and_phases(self, dtype: tf.DType) -> tuple[tf.Tensor | None, tf.Tensor]:
         """Returns eps `[num_samples, d]` of kappa_2 (None without) and b of the estimate."""
         samples, noise = self._kernel.num_samples, None

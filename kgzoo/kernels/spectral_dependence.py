@@ -59,6 +59,11 @@ class Dependence:
         """The expectation over eps in closed form, `[n, m]`."""
         raise TypeError(f"{type(self).__name__} must define `matrix`.")
 
+    def matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        """The same of groups of points `[b, n, d]`, of each with itself: `[b, n, n]`."""
+        signature = tf.TensorSpec([groups.shape[1], groups.shape[1]], groups.dtype)
+        return tf.map_fn(lambda x: self.matrix(x, x), groups, fn_output_signature=signature)
+
     def sampled(self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
         """Mean of 2 cos(omega . x + b) cos(omega . y + b) over eps and phases b, `[n, m]`."""
         raise TypeError(f"{type(self).__name__} must define `sampled`.")
@@ -91,6 +96,12 @@ def _outputs_and_jacobian(network: Network, points: tf.Tensor) -> tuple[tf.Tenso
     """Returns the outputs `[n, out]` and their derivatives `[n, in, out]`."""
     first = tf.cast(network[0][0], points.dtype)
     return apply_with_tangents(network, tf.matmul(points, first), first)
+
+
+def _coordinates_first(points: tf.Tensor) -> tf.Tensor:
+    """`[..., n, d]` as `[d, ..., n]`."""
+    rank = points.shape.rank
+    return tf.transpose(points, [rank - 1, *range(rank - 1)])
 
 
 def _squared_distances(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
@@ -133,18 +144,35 @@ class Summed(_OfPairs):
         return [*tf.split(mean, sizes), *tf.split(scale, sizes)]
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        mean_x, mean_y, scale_x, scale_y = self._of_both(x, y)
+        return self._closed(x, y, *self._of_both(x, y))
+
+    def matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        points = tf.reshape(groups, [-1, groups.shape[-1]])
+        mean = tf.reshape(_outputs(self.mean, points), tf.shape(groups))
+        scale = tf.reshape(tf.exp(_outputs(self.log_scale, points)), tf.shape(groups))
+        return self._closed(groups, groups, mean, mean, scale, scale)
+
+    @staticmethod
+    def _closed(
+        x: tf.Tensor,
+        y: tf.Tensor,
+        mean_x: tf.Tensor,
+        mean_y: tf.Tensor,
+        scale_x: tf.Tensor,
+        scale_y: tf.Tensor,
+    ) -> tf.Tensor:
+        """kappa_2 of points `[..., n, d]` and `[..., m, d]` and what the networks make of each."""
         # mu . t by one matmul; t does not change when both points are shifted.
-        centre = tf.stop_gradient(tf.reduce_mean(y, axis=0, keepdims=True))
+        centre = tf.stop_gradient(tf.reduce_mean(y, axis=-2, keepdims=True))
         x, y = x - centre, y - centre
-        own_x, own_y = tf.reduce_sum(mean_x * x, axis=1), tf.reduce_sum(mean_y * y, axis=1)
+        own_x, own_y = tf.reduce_sum(mean_x * x, axis=-1), tf.reduce_sum(mean_y * y, axis=-1)
         cross = tf.matmul(
-            tf.concat([x, -mean_x], axis=1), tf.concat([mean_y, y], axis=1), transpose_b=True
+            tf.concat([x, -mean_x], axis=-1), tf.concat([mean_y, y], axis=-1), transpose_b=True
         )
-        phase = own_x[:, None] - own_y[None, :] + cross
-        x, y, scale_x, scale_y = (tf.transpose(v) for v in (x, y, scale_x, scale_y))
-        scale = scale_x[:, :, None] * scale_y[:, None, :]
-        return tf.cos(phase) * product(sinc(scale * (x[:, :, None] - y[:, None, :])))
+        phase = own_x[..., :, None] - own_y[..., None, :] + cross
+        x, y, scale_x, scale_y = map(_coordinates_first, (x, y, scale_x, scale_y))
+        scale = scale_x[..., :, None] * scale_y[..., None, :]
+        return tf.cos(phase) * product(sinc(scale * (x[..., :, None] - y[..., None, :])))
 
     def pairs(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean_x, mean_y, scale_x, scale_y = self._of_both(x, y)
@@ -283,10 +311,22 @@ class OwnFrequency(Dependence):
         return angle, tf.exp(_outputs(self.log_scale, z)) * z
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        angle_x, reach_x = self._phases(x)
-        angle_y, reach_y = (angle_x, reach_x) if y is x else self._phases(y)
-        difference = tf.transpose(reach_x)[:, :, None] - tf.transpose(reach_y)[:, None, :]
-        return tf.cos(angle_x[:, None] - angle_y[None, :]) * product(sinc(difference))
+        of_x = self._phases(x)
+        return self._closed(*of_x, *(of_x if y is x else self._phases(y)))
+
+    def matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        angle, reach = self._phases(tf.reshape(groups, [-1, groups.shape[-1]]))
+        angle = tf.reshape(angle, tf.shape(groups)[:-1])
+        reach = tf.reshape(reach, tf.shape(groups))
+        return self._closed(angle, reach, angle, reach)
+
+    @staticmethod
+    def _closed(
+        angle_x: tf.Tensor, reach_x: tf.Tensor, angle_y: tf.Tensor, reach_y: tf.Tensor
+    ) -> tf.Tensor:
+        reach_x, reach_y = _coordinates_first(reach_x), _coordinates_first(reach_y)
+        difference = reach_x[..., :, None] - reach_y[..., None, :]
+        return tf.cos(angle_x[..., :, None] - angle_y[..., None, :]) * product(sinc(difference))
 
     def sampled(self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
         features = []

@@ -55,6 +55,15 @@ class _Stationary(Kernel):
         centre = tf.stop_gradient(tf.reduce_mean(y, axis=0, keepdims=True))
         return kernel.matrix(x - centre, y - centre)
 
+    def matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        features = groups.shape[-1]
+        if features is not None and features <= _DIRECT_FEATURES:
+            return self._tfp(groups.dtype).apply(groups[:, :, None, :], groups[:, None, :, :])
+        if groups.dtype == tf.float32 and features is not None and features <= _FLOAT64_FEATURES:
+            return tf.cast(self.matrices(tf.cast(groups, tf.float64)), groups.dtype)
+        groups -= tf.stop_gradient(tf.reduce_mean(groups, axis=1, keepdims=True))
+        return self._tfp(groups.dtype).matrix(groups, groups)
+
     def derivatives(self, x: tf.Tensor, y: tf.Tensor) -> Derivatives:
         # With t = x - y: d/dx_a = 2 f' t_a = -d/dy_a, d2/dx_a dy_b = -2 f' [a = b] - 4 f'' t_a t_b.
         x, y = as_points(x, y)
