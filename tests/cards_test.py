@@ -1,5 +1,6 @@
 """Run cards: all cells compose, docstrings say what the papers print, quick forms train."""
 
+import datetime
 import importlib.util
 import itertools
 import os
@@ -587,8 +588,10 @@ class Training(unittest.TestCase):
 
 
 class FastTrainingTest(Training):
-    def test_one_cell_of_every_card(self):
-        self.train({card: [argument] for card, argument in FAST.items()})
+    def test_one_cell_of_half_of_the_cards(self):
+        """The other half tomorrow; all of them, and more cells, under `-m slow`."""
+        today = datetime.date.today().toordinal() % 2
+        self.train({card: [argument] for card, argument in list(FAST.items())[today::2]})
 
 
 @pytest.mark.slow

@@ -393,8 +393,8 @@ class InferenceTest(tf.test.TestCase):
             self.assertAllClose(answer[key], expected, atol=1e-6)
 
     def test_training_raises_the_likelihood(self):
-        for objective in ("gaussian_kl", "stein", "spectral", "semi_implicit", "svgd"):
-            method = _model(objective=objective, score_eigenfunctions=3)
+        for objective in ("stein", "svgd"):
+            method = _model(objective=objective)
             method.compile({p: keras.optimizers.SGD(0.02, 0.9) for p in _PLAYERS})
             step = tf.function(method.train_step)
             logs = [step(tf.constant(_images())) for _ in range(150)]
