@@ -52,7 +52,8 @@ def product(factors: tf.Tensor) -> tf.Tensor:
     count = factors.shape[0]
     while count > 1:
         half, odd = divmod(count, 2)
-        halves = factors[:half] * factors[half : 2 * half]
-        factors = tf.concat([halves, factors[2 * half :]], axis=0) if odd else halves
+        # The gradient of a split is one copy, that of slices a padded array for each.
+        first, second, rest = tf.split(factors, [half, half, odd])
+        factors = tf.concat([first * second, rest], axis=0) if odd else first * second
         count = half + odd
     return factors[0]
