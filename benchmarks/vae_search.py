@@ -21,6 +21,7 @@ import numpy as np
 from kgzoo import cli, config
 
 _VALIDATION = 5000
+_BUDGET = ("steps", "points", "chains", "temperatures", "leapfrog_steps")
 
 
 def _parse(setting: str) -> tuple[str, dict[str, str]]:
@@ -66,13 +67,10 @@ def _measure(setting: str, arguments: argparse.Namespace) -> dict:
     )
     return {
         "setting": setting,
-        "steps": arguments.steps,
-        "points": arguments.points,
-        "chains": arguments.chains,
-        "temperatures": arguments.temperatures,
-        "leapfrog_steps": arguments.leapfrog_steps,
+        **{name: getattr(arguments, name) for name in _BUDGET},
         "nll": -found.mean,
         "standard_error": found.standard_error,
+        "log_likelihoods": [round(float(value), 3) for value in found.log_likelihoods],
         "effective_sample_size": float(np.mean(found.effective_sample_sizes)),
         "reconstruction": logs["reconstruction"],
         "code_deviation_within": float(codes.std(axis=1).mean()),
@@ -94,13 +92,16 @@ def main() -> None:
     parser.add_argument("--to", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     cli.quiet_tensorflow()
+    from kgzoo.evaluation import files
+
     rows = json.loads(arguments.to.read_text()) if arguments.to.exists() else []
     for setting in arguments.settings:
-        if any((row["setting"], row["steps"]) == (setting, arguments.steps) for row in rows):
+        budget = {name: getattr(arguments, name) for name in _BUDGET}
+        if any(row["setting"] == setting and row.items() >= budget.items() for row in rows):
             continue
         row = _measure(setting, arguments)
         rows.append(row)
-        arguments.to.write_text(json.dumps(rows, indent=1) + "\n")
+        files.replace_file(arguments.to, (json.dumps(rows, indent=1) + "\n").encode())
         print(
             f"{setting}: NLL {row['nll']:.2f} +- {row['standard_error']:.2f}, reconstruction "
             f"{row['reconstruction']:.1f}, codes {row['code_deviation_within']:.2f} of "

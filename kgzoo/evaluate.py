@@ -9,6 +9,7 @@ A run knows its data set; the others need --dataset. Scores are printed, and wri
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,13 @@ def _flags() -> flags.FlagValues:
     string("train_extractor", "train the classifier of this name instead of scoring")
     flags.DEFINE_integer(
         "num_samples", 2000, "samples to draw of a model; of a folder all", 2, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "ais_points",
+        None,
+        "test images whose log-likelihood under an autoencoder is estimated too",
+        1,
+        flag_values=values,
     )
     flags.DEFINE_integer("seed", 0, "of samples and shuffles", 0, 2**31 - 1, flag_values=values)
     flags.DEFINE_bool("json", False, "print JSON and nothing else", flag_values=values)
@@ -117,8 +125,50 @@ def _score_run(target: Path, options: dict[str, Any]) -> dict[str, Any]:
         tuple(recorded["data"]["shape"]),
         options,
     )
+    if options["ais_points"] and not hasattr(model, "decoder_logits"):
+        raise UserError(
+            f"--ais_points={options['ais_points']} needs an autoencoder, not {run.method}; leave "
+            "it out."
+        )
     samples = model.sample(options["num_samples"], seed=options["seed"])
-    return {**_card(samples, reference, options), "target": str(target), "step": step}
+    card = _card(samples, reference, options)
+    if options["ais_points"]:
+        card["negative_log_likelihood"] = _likelihood(model, reference.source, options)
+    return {**card, "target": str(target), "step": step}
+
+
+def _likelihood(model: Any, source: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the entry of the scores: -log p(x) of the first images, in nats."""
+    from kgzoo import data
+    from kgzoo.evaluation import ais
+
+    def say(done: int, total: int) -> None:
+        print(f"\rAIS {done / total:4.0%}", end="", file=sys.stderr, flush=True)
+
+    images = data.binarize(source).examples[: options["ais_points"]] / 255
+    found = ais.estimate(
+        model.decoder_logits,
+        images.astype("float32"),
+        model.latent_dim,
+        seed=options["seed"],
+        progress=say,
+    )
+    print(file=sys.stderr)
+    return {
+        "value": -found.mean if math.isfinite(found.mean) else None,
+        "standard_error": found.standard_error,
+        "effective_sample_size": float(found.effective_sample_sizes.mean()),
+        "convention": (
+            "nats, by annealed importance sampling (an upper bound in expectation): "
+            f"{found.settings['chains']} chains of {found.settings['temperatures']} temperatures, "
+            f"{found.settings['leapfrog_steps']} leapfrog steps, {found.settings['schedule']} "
+            f"schedule; fixed black and white draws of the {source.split} split"
+        ),
+        "num_samples": None,
+        "num_reference": len(images),
+        "extractor": None,
+        "seed": options["seed"],
+    }
 
 
 def _score_other(target: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _TEXTS = {
     "dataset": "mnist, or digits to try it without data (nll, latents)",
     "binarization": "dynamic or fixed (nll, latents)",
     "runs": "folder of nll's run folders (latents)",
+    "schedule": "of annealed importance sampling: sigmoid or linear (nll)",
 }
 _NUMBERS = {
     "steps": "steps of each training, where there is one",
@@ -38,6 +39,7 @@ _NUMBERS = {
     "test_points": "images whose likelihood is estimated (nll)",
     "chains": "of annealed importance sampling for each image (nll)",
     "temperatures": "of a chain (nll)",
+    "leapfrog_steps": "of a move (nll)",
 }
 _WIDEST = 44  # characters of a column, then it is wrapped
 
@@ -53,6 +55,9 @@ def _flags() -> flags.FlagValues:
         string(name, text)
     for name, text in _NUMBERS.items():
         flags.DEFINE_integer(name, None, text, 1, flag_values=values)
+    flags.DEFINE_bool(
+        "search", False, "the search of its settings too (sampler)", flag_values=values
+    )
     flags.DEFINE_bool("quick", False, "coarser, in seconds", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
@@ -102,6 +107,8 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     for option in (*_TEXTS, *_NUMBERS):
         if option != "data_dir" and options[option] is not None:
             arguments[option] = options[option]
+    if options["search"]:
+        arguments["search"] = True
     began = time.monotonic()
     print(f"{name}: {reproductions.NAMES[name]} ...", file=sys.stderr, flush=True)
     if name in reproductions.NEED_TENSORFLOW:

@@ -38,7 +38,7 @@ def _model(seed=0, **fields):
     latents = keras.Input([_D])
     pixels = keras.layers.Activation("sigmoid")(decoder(latents))
     fields = {"latent_samples": 5, "seed": 4, "batch_size": 4, **fields}
-    return VAE(keras.Model(latents, pixels), encoder, latent_distribution="normal", **fields)
+    return VAE(keras.Model(latents, pixels), encoder, **fields)
 
 
 def _images(n=4):
@@ -280,7 +280,7 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
         )
         codes = _codes(method)[0]
         y = codes[:, :2].reshape(-1, _D)
-        unit = np.median(distance.pdist(np.concatenate([y, y])))
+        unit = np.median(distance.pdist(y))
 
         def gram(a, b):
             return np.exp(-distance.cdist(a, b, "sqeuclidean") / (2 * unit**2))
@@ -360,6 +360,25 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(one, other, rtol=1e-4, atol=1e-6)
 
 
+class TrainedKernelTest(tf.test.TestCase):
+    def test_monte_carlo_kernels_train(self):
+        """In chunks, as they do by default: inside a graph, gradients compute groups again."""
+        for dependence in ("none", "dk", "dk_pd"):
+            kernel = kernels.KernelNet(
+                dependence, expectation="monte_carlo", num_samples=16, width=4, chunk_rows=2
+            )
+            method = _model(objective="stein", information_weight=1.0, kernel=kernel)
+            method.compile({p: keras.optimizers.SGD(0.01) for p in (*_PLAYERS, "kernel")})
+            before = [variable.numpy() for variable in kernel.trainable_variables]
+            logs = tf.function(method.train_step)(tf.constant(_images()))
+            self.assertTrue(np.isfinite(float(logs["kernel_loss"])))
+            moved = [
+                np.any(variable.numpy() != old)
+                for variable, old in zip(kernel.trainable_variables, before, strict=True)
+            ]
+            self.assertTrue(any(moved), dependence)
+
+
 class InferenceTest(tf.test.TestCase):
     def test_codes_and_reconstructions(self):
         for objective in ("gaussian_kl", "semi_implicit", "stein"):
@@ -415,6 +434,20 @@ class RefusalsTest(tf.test.TestCase):
             ({"score_bandwidth": 0.0}, "score_bandwidth"),
             ({"objective": "svgd", "information_weight": 1.0}, "information_weight"),
             ({"kernel": "dk"}, "information_weight"),
+            ({"latent_distribution": "uniform"}, "latent_distribution"),
+            ({"objective": "stein", "ridge": 0.0}, "ridge"),
+            ({"aggregate_weight": 2.0, "ridge": 0.0}, "ridge"),
+            ({"latent_samples": 1, "information_weight": 1.0}, "latent_samples"),
+            (
+                {
+                    "objective": "stein",
+                    "kernel": "dk",
+                    "information_weight": 1.0,
+                    "aggregate_weight": 2.0,
+                    "aggregate_divergence": "mmd",
+                },
+                "aggregate_divergence",
+            ),
             ({"instance_noise": 0.1}, "instance_noise"),
             ({"label_smoothing": 0.1}, "label_smoothing"),
             ({"early_critic_steps": 5}, "early_critic_steps"),
@@ -424,6 +457,23 @@ class RefusalsTest(tf.test.TestCase):
                 _model(**fields)
             self.assertIn(word, str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
+
+    def test_networks_that_do_not_fit(self):
+        method = _model()
+        latents = keras.Input([_D])
+        bare = keras.Model(latents, keras.layers.Reshape(_SHAPE)(keras.layers.Dense(6)(latents)))
+        with self.assertRaisesRegex(UserError, "decoder_logits"):
+            VAE(bare, method.encoder, latent_samples=2)
+        x = keras.Input(_SHAPE)
+        flat = keras.layers.Flatten()(x)
+        hidden = keras.layers.Dense(6)(flat)
+        forked = keras.Model(x, keras.layers.Dense(4)(keras.layers.Add()([hidden, flat])))
+        with self.assertRaisesRegex(UserError, "chain"):
+            VAE(method.generator, forked, latent_samples=2)
+        stacked = keras.Sequential(
+            [keras.Input(_SHAPE), keras.layers.Flatten(), keras.layers.Dense(_D)]
+        )
+        VAE(method.generator, stacked, objective="stein", latent_samples=2).encode(_images())
 
     def test_an_encoder_of_another_size(self):
         method = _model(objective="stein")

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels.base import Kernel, as_points
+from kgzoo.kernels.chunks import by_rows
 from kgzoo.kernels.spectral_dependence import DEPENDENCES, Dependence
 from kgzoo.kernels.spectral_networks import (
     LAYERS,
@@ -265,7 +266,7 @@ class Drawn(Kernel):
 
     def matrices(self, groups: tf.Tensor) -> tf.Tensor:
         if self._kernel.expectation == "monte_carlo":
-            return super().matrices(groups)
+            return self._sampled_matrices(groups)
         centred = groups - tf.stop_gradient(tf.reduce_mean(groups, axis=1, keepdims=True))
         turns = tf.einsum("bnd,sd->bns", centred, self._omega_in(groups.dtype))
         waves = tf.concat([tf.cos(turns), tf.sin(turns)], axis=-1)
@@ -294,14 +295,39 @@ class Drawn(Kernel):
             return first
         if not self._kernel.chunk_rows:
             return first + dependence.sampled(x, y, noise, phases)
-        kind, weights = type(dependence), (dependence.mean, dependence.log_scale)
+        sampled, weights = self._sampled_second()
+        rest = (y, noise, phases, *weights)
+        return first + by_rows(sampled, x, rest, self._kernel.chunk_rows)
 
-        def of_rows(rows, y, noise, phases, *flat):
-            kernel = kind(*tf.nest.pack_sequence_as(weights, flat))
-            return kernel.sampled(rows, y, noise, phases)
+    def _sampled_matrices(self, groups: tf.Tensor) -> tf.Tensor:
+        """`_sampled_matrix` of each group; with `chunk_rows`, one group is held at a time."""
+        noise, phases = self.noise_and_phases(groups.dtype)
+        turns = tf.einsum("bnd,sd->bns", groups, self._omega_in(groups.dtype))
+        waves = tf.cos(turns + phases)
+        first = 2.0 / self._kernel.num_samples * tf.matmul(waves, waves, transpose_b=True)
+        if self.dependence is None:
+            return first
+        sampled, weights = self._sampled_second()
+        if self._kernel.chunk_rows:
+            sampled = tf.recompute_grad(sampled)
+        second = tf.map_fn(
+            lambda group: sampled(group, group, noise, phases, *weights),
+            groups,
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec([groups.shape[1]] * 2, groups.dtype),
+        )
+        return first + second
 
-        rest = (y, noise, phases, *tf.nest.flatten(weights))
-        return first + _by_rows(of_rows, x, rest, self._kernel.chunk_rows)
+    def _sampled_second(self) -> tuple[Callable[..., tf.Tensor], list[tf.Tensor]]:
+        """Returns kappa_2's estimate as a function of all that it depends on, and its weights."""
+        dependence = self.dependence
+        weights = (dependence.mean, dependence.log_scale)
+
+        def sampled(x, y, noise, phases, *flat):
+            kernel = type(dependence)(*tf.nest.pack_sequence_as(weights, flat))
+            return kernel.sampled(x, y, noise, phases)
+
+        return sampled, tf.nest.flatten(weights)
 
     def penalty(self, x: tf.Tensor, y: tf.Tensor, norm: str = "frobenius") -> tf.Tensor:
         """Omega of eq. (9): what the kernel must bound to be continuous in weak topology.
@@ -360,23 +386,3 @@ class Drawn(Kernel):
 
     def __repr__(self) -> str:
         return f"Drawn({self._kernel!r})"
-
-
-def _by_rows(
-    function: Callable[..., tf.Tensor], x: tf.Tensor, rest: tuple[tf.Tensor, ...], rows: int
-) -> tf.Tensor:
-    """Returns function(x, *rest) `[n, m]`, computed in blocks of that many rows of x `[n, d]`.
-
-    Gradients compute a block again, so that they too hold one block at a time.
-    """
-    n, d = tf.shape(x)[0], x.shape[1]
-    blocks = (n + rows - 1) // rows
-    padded = tf.pad(x, [[0, blocks * rows - n], [0, 0]])
-    again = tf.recompute_grad(function)
-    matrices = tf.map_fn(
-        lambda block: again(block, *rest),
-        tf.reshape(padded, [blocks, rows, d]),
-        parallel_iterations=1,
-        fn_output_signature=x.dtype,
-    )
-    return tf.reshape(matrices, [blocks * rows, -1])[:n]

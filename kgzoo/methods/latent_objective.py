@@ -70,7 +70,11 @@ class LatentObjective:
     def weights(self) -> tuple[float, float, float]:
         """Weights of E KL[q(z|x) || p(z)], of the divergence of q(z), and of -E MMD."""
         by_kl = self.information_weight if self.information == "kl" else 0.0
-        return 1.0 - by_kl, self.aggregate_weight - 1.0 + by_kl, self.information_weight - by_kl
+        return 1.0 - by_kl, self.aggregate_weight + (by_kl - 1.0), self.information_weight - by_kl
+
+    @property
+    def _stein_of_aggregate(self) -> bool:
+        return bool(self.weights[1]) and self.aggregate_divergence == "kl"
 
     def check(self, trains_kernel: bool) -> None:
         """Raises a UserError when a field is out of range or two do not fit each other."""
@@ -82,14 +86,14 @@ class LatentObjective:
         ):
             if getattr(self, field) not in known:
                 raise unknown_name(field, getattr(self, field), known)
-        samples = 2 if self.is_implicit else 1
+        samples = 2 if self.is_implicit or self.weights[2] else 1
         for field, least in (
             *(("latent_samples", samples), ("aggregate_samples", 1), ("score_eigenfunctions", 1)),
             *(("aggregate_weight", 0), ("information_weight", 0), ("ridge", 0)),
         ):
             if not least <= getattr(self, field) < float("inf"):
                 raise UserError(
-                    f"{field}={getattr(self, field)} is too small for objective="
+                    f"{field}={getattr(self, field)} is out of range with objective="
                     f"{self.objective!r}; give a number >= {least}."
                 )
         if not 0 < self.score_bandwidth < float("inf"):
@@ -108,6 +112,16 @@ class LatentObjective:
                     f"{field}={getattr(self, field)} exceeds latent_samples="
                     f"{self.latent_samples}; give at most that."
                 )
+        if not self.ridge and (self.objective == "stein" or self._stein_of_aggregate):
+            raise UserError(
+                f"ridge={self.ridge} leaves Stein's estimate without a solution; give a number "
+                "above 0, such as 0.1."
+            )
+        if trains_kernel and self.weights[1] and self.aggregate_divergence == "mmd":
+            raise UserError(
+                f"aggregate_divergence={self.aggregate_divergence!r}: a trained kernel would lower "
+                "that MMD while it raises the information's; set aggregate_divergence=kl."
+            )
         if trains_kernel and not self.weights[2]:
             raise UserError(
                 "kernel: a trained one maximises E MMD[q(z|x), q(z)], which is not in the "
@@ -123,8 +137,9 @@ class LatentObjective:
     @classmethod
     def unused_fields(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Returns what of these fields, and of a kernel's, has no effect with this config."""
-        of_posterior, of_aggregate, of_mmd = cls(**{f: config[f] for f in cls.names()}).weights
-        stein_of_aggregate = of_aggregate and config["aggregate_divergence"] == "kl"
+        own = cls(**{field: config[field] for field in cls.names()})
+        _, of_aggregate, of_mmd = own.weights
+        stein_of_aggregate = own._stein_of_aggregate
         uses = {
             "encoder_dropout": config["objective"] != "gaussian_kl",
             "score_eigenfunctions": config["objective"] == "spectral",

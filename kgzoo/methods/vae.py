@@ -6,8 +6,7 @@ All maximise eq. (14) of the KernelNet paper (Zhou et al., 2019), q(z|x) being t
 
 where I measures how much codes depend on examples: E MMD[q(z|x), q(z)], or the mutual information
 E KL[q(z|x) || p(z)] - KL[q(z) || p(z)] of eq. (1), Info-VAE. With lambda = 1 and alpha = 0 it is
-the ELBO. (Eq. 14 prints q(z) in its second term; eq. 1, of which it is a reformulation, has q(z|x)
-there.) Objectives differ in what they know of q:
+the ELBO. Objectives differ in what they know of q:
 
   gaussian_kl    q(z|x) Gaussian, its KL in closed form (Kingma and Welling, 2014)
   stein          q(z|x) implicit, the score of samples by Stein's identity (Li and Turner, 2018)
@@ -31,7 +30,7 @@ from kgzoo.discrepancies import mmd, score_estimators, variational
 from kgzoo.errors import UserError
 from kgzoo.kernels import bandwidths as widths
 from kgzoo.methods.base import Batch, Losses, Method
-from kgzoo.methods.dropout import outputs_under_dropout
+from kgzoo.methods.dropout import check_chain, outputs_under_dropout
 from kgzoo.methods.latent_objective import LatentObjective
 from kgzoo.methods.noise import Noise
 
@@ -50,6 +49,9 @@ _LARGEST_LOG_VARIANCE = 10.0
 @keras.saving.register_keras_serializable("kgzoo")
 class VAE(Method):
     """An encoder and a Bernoulli decoder, updated together.
+
+    Examples are pixels in [0, 1], of which values between 0 and 1 count as probabilities. `fit`
+    takes them as they are; black and white draws are `kgzoo.data.binarize`'s and the pipeline's.
 
     Args:
         generator: the decoder, from latents to probabilities of pixels; its layer `decoder_logits`
@@ -72,6 +74,7 @@ class VAE(Method):
         **kwargs: Any,
     ):
         names = LatentObjective.names()
+        kwargs.setdefault("latent_distribution", "normal")
         objective = LatentObjective(**{n: kwargs.pop(n) for n in names if n in kwargs})
         super().__init__(generator, None, **kwargs)
         for name in names:
@@ -84,10 +87,20 @@ class VAE(Method):
             self.kernel.build((None, self.latent_dim))
 
     def _check_fields(self) -> None:
-        if self.kind != "image" or self.image_range != (0.0, 1.0):
+        if self.kind != "image":
             raise UserError(
-                f"kind={self.kind!r} with image_range={self.image_range}: probabilities of pixels "
-                "need images; choose an image data set and set image_range=(0.0, 1.0)."
+                f"kind={self.kind!r} has no pixels, whose probabilities the decoder makes; choose "
+                "an image data set."
+            )
+        if self.image_range != (0.0, 1.0):
+            raise UserError(
+                f"image_range={self.image_range} is not that of probabilities; set "
+                "image_range=(0.0, 1.0)."
+            )
+        if self.latent_distribution != "normal":
+            raise UserError(
+                f"latent_distribution={self.latent_distribution!r} is not the prior of the "
+                "objective; set latent_distribution=normal."
             )
         for field, neutral in _OF_CRITICS.items():
             if getattr(self, field) != neutral:
@@ -95,6 +108,12 @@ class VAE(Method):
                     f"{field}={getattr(self, field)!r} is for methods with a critic; set "
                     f"{field}={neutral!r}."
                 )
+        if "decoder_logits" not in (layer.name for layer in self.generator.layers):
+            raise UserError(
+                "generator has no layer decoder_logits; give one whose last layer is the sigmoid "
+                "of a model of that name."
+            )
+        check_chain(self.encoder)
         outputs = (1 + self._latent_objective.has_variances) * self.latent_dim
         if self.encoder.output_shape != (None, outputs):
             raise UserError(
@@ -224,7 +243,9 @@ class VAE(Method):
             return total, logs
         aggregate = tf.reshape(codes[:, : self.aggregate_samples], [-1, self.latent_dim])
         aggregate = self.gather(aggregate)
-        unit = widths.unit(self.bandwidth_rule, aggregate, aggregate)
+        unit = 1.0
+        if self.bandwidth_rule == "median":
+            unit = widths.median_distance(aggregate)
         kernel = self.kernel
         if self.trains_kernel:
             kernel = kernel.draw(batch.noise.shared_seed("bandwidth", slot=1))

@@ -19,7 +19,7 @@ import numpy as np
 
 from kgzoo import data
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import pictures
+from kgzoo.evaluation import ais_chains, pictures
 from kgzoo.reproductions import figure, nll_runs
 from kgzoo.reproductions.nll_runs import PRINTED, SCALES, Plan, Scale, Trained
 
@@ -31,7 +31,7 @@ _SHOWN = ("vae", "info_ivae_rbf", "info_ivae_dk")
 _PAIRS, _COLUMNS = 32, 8
 _SAMPLED = 64
 _OWN_FIELDS = (
-    *("objective", "kernel", "bandwidths", "bandwidth_rule", "ridge", "score_bandwidth"),
+    *("objective", "kernel", "bandwidth_rule", "score_eigenfunctions", "ridge", "score_bandwidth"),
     *("aggregate_weight", "aggregate_divergence", "aggregate_samples", "information_weight"),
     *("information", "latent_samples", "encoder_dropout", "momentum", "batch_size"),
 )
@@ -46,6 +46,8 @@ def run(
     test_points: int = 0,
     chains: int = 0,
     temperatures: int = 0,
+    leapfrog_steps: int = 0,
+    schedule: str = "sigmoid",
     data_dir: str = "",
     dataset: str = "mnist",
     binarization: str = "dynamic",
@@ -62,6 +64,8 @@ def run(
         test_points: test images whose likelihood is estimated; 0: the scale's.
         chains: of AIS for each of them; 0: the scale's.
         temperatures: of each chain; 0: the scale's.
+        leapfrog_steps: of each move; 0: 10.
+        schedule: of the temperatures, `sigmoid` or `linear`.
         data_dir: of prepared TFDS data sets; empty: the TFDS default.
         dataset: mnist, or digits, which needs nothing on disk.
         binarization: of the training images, `dynamic` or `fixed`.
@@ -74,9 +78,11 @@ def run(
         UserError: if an option is wrong, the data set is not on disk, matplotlib is not
             installed, or a signal stopped a training, whose state is then saved.
     """
-    spent = scale_of(
-        quick, scale, steps=steps, test_points=test_points, chains=chains, temperatures=temperatures
-    )
+    if schedule not in ais_chains.SCHEDULES:
+        raise unknown_name("schedule", schedule, ais_chains.SCHEDULES)
+    numbers = {"steps": steps, "test_points": test_points, "chains": chains}
+    numbers |= {"temperatures": temperatures, "leapfrog_steps": leapfrog_steps}
+    spent = scale_of(quick, scale, **numbers)._replace(schedule=schedule)
     methods = nll_runs.methods_of(arms)
     plan = Plan(folder, dataset, data_dir, binarization, spent.steps, seed)
     # Before the runs: nobody should wait for them to be told of a mistake.

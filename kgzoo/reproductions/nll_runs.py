@@ -70,12 +70,16 @@ class Scale(NamedTuple):
         test_points: test images whose likelihood is estimated.
         chains: of AIS for each of them.
         temperatures: intermediate distributions of a chain.
+        leapfrog_steps: of each of its moves.
+        schedule: `sigmoid` or `linear`, of the temperatures.
     """
 
     steps: int
     test_points: int
     chains: int
     temperatures: int
+    leapfrog_steps: int = 10
+    schedule: str = "sigmoid"
 
 
 SCALES: Mapping[str, Scale] = {
@@ -246,9 +250,12 @@ def likelihood(
     if trained.diverged:
         return {"nll": None, "standard_error": None}, np.full([len(examples)], np.nan)
     model, began = trained.model, time.monotonic()
-    settings = {"chains": spent.chains, "temperatures": spent.temperatures, "seed": plan.seed}
+    named = {"chains": spent.chains, "temperatures": spent.temperatures, "seed": plan.seed}
+    settings = {**named, "leapfrog_steps": spent.leapfrog_steps, "schedule": spent.schedule}
     words = [f"step_{model.steps_done:08d}", f"points_{len(examples)}"]
-    words += [f"{name}_{value}" for name, value in settings.items()]
+    words += [f"{name}_{value}" for name, value in named.items()]
+    usual = Scale._field_defaults
+    words += [f"{name}_{settings[name]}" for name in usual if settings[name] != usual[name]]
     folder = plan.folder / method / "ais" / "_".join(words)
     found = ais.estimate(
         *(model.decoder_logits, (examples > 0).astype(np.float32), model.latent_dim),
@@ -270,6 +277,8 @@ def likelihood(
         # Of the last part only, where AIS was interrupted.
         notes["seconds"] = round(time.monotonic() - began, 1)
         files.replace_file(noted, (json.dumps(notes, indent=2) + "\n").encode())
+    if not np.isfinite(found.log_likelihoods).all():
+        return {"nll": None, "standard_error": None}, found.log_likelihoods
     notes = json.loads(noted.read_text(encoding="utf-8"))
     sizes = found.effective_sample_sizes
     row = {
