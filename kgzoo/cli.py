@@ -17,8 +17,8 @@ from kgzoo.errors import UserError, suggest
 __all__ = ["Overrides", "help_text", "main", "parse", "quiet_tensorflow", "run"]
 
 Overrides = list[tuple[str, str]]
-_VERBS = ("main", "evaluate", "export", "reproduce")
-_CHOOSE = "; choose train, evaluate, export or reproduce."
+_VERBS = ("main", "evaluate", "export", "reproduce", "report")
+_CHOOSE = "; choose train, evaluate, export, reproduce or report."
 
 
 def parse(
@@ -139,7 +139,7 @@ def quiet_tensorflow() -> None:
 
 
 def main() -> None:
-    """The console script: `kgzoo [train|evaluate|export] ...`; without a verb it trains."""
+    """The console script: `kgzoo [train|evaluate|export|reproduce|report] ...`; without a verb it trains."""
     import importlib
 
     argv = sys.argv

@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
         from kgzoo.evaluation import score_card
 
         score_card.write(options["out"], card)
-    print(json.dumps(card, indent=2) if options["json"] else _table(card))
+    print(json.dumps(card, indent=2, allow_nan=False) if options["json"] else _table(card))
     return 0
 
 
@@ -217,7 +217,17 @@ def _reference(
             f"the samples have shape {tuple(shape)} but {dataset} has {tuple(source.shape)}; "
             "choose a fitting --dataset."
         )
-    return score_card.prepare(source, options["extractor"], options["seed"])
+    train = _training_images(dataset, data_dir, source)
+    return score_card.prepare(source, options["extractor"], options["seed"], train=train)
+
+
+def _training_images(dataset: str, data_dir: str | None, source: Any) -> Any:
+    """Returns the training images of sets of grey images, which the LeNet scores are for."""
+    from kgzoo import data
+
+    if source.kind != "image" or source.shape[-1] != 1 or source.name.startswith("image_folder:"):
+        return None
+    return data.load(dataset, "train", _expanded(data_dir), image_size=source.shape[0]).examples
 
 
 def _expanded(data_dir: str | None) -> str | None:
@@ -227,7 +237,7 @@ def _expanded(data_dir: str | None) -> str | None:
 def _card(samples: Any, reference: Any, options: dict[str, Any]) -> dict[str, Any]:
     from kgzoo.evaluation import score_card
 
-    return score_card.score_samples(samples, reference, seed=options["seed"])
+    return score_card.score_samples(samples, reference, seed=options["seed"], complete=True)
 
 
 def _table(card: dict[str, Any]) -> str:
@@ -236,6 +246,8 @@ def _table(card: dict[str, Any]) -> str:
         if isinstance(entry, dict) and "value" in entry:
             value, std = entry["value"], entry.get("std")
             shown = f"{value:.5g}" if isinstance(value, (int, float)) else json.dumps(value)
+            if "p_value" in entry:
+                shown += f" (p = {entry['p_value']:.3g}, {entry['num_permutations']} permutations)"
             spread = "" if std is None else f" +- {std:.2g} (std over {entry.get('blocks', '')})"
             lines.append(f"{name:<30} {shown}{spread}")
             lines.append(f"{'':<30} {entry['convention']}")

@@ -26,10 +26,15 @@ _RESULT = "result.json"
 
 
 def score_model(
-    model: Method, reference: score_card.Reference, num_samples: int, seed: int
+    model: Method,
+    reference: score_card.Reference,
+    num_samples: int,
+    seed: int,
+    complete: bool = False,
 ) -> dict[str, Any]:
-    """Scores `num_samples` samples of the averaged generator."""
-    return score_card.score_samples(model.sample(num_samples, seed=seed), reference, seed=seed)
+    """Scores `num_samples` samples of the averaged generator; see `score_card.score_samples`."""
+    samples = model.sample(num_samples, seed=seed)
+    return score_card.score_samples(samples, reference, seed=seed, complete=complete)
 
 
 def score_untrained(
@@ -88,7 +93,7 @@ def finish(
 ) -> None:
     """Scores and exports a trained model; result.json is written last and says that all is done."""
     print(f"Scoring {config['num_samples']} samples ...", flush=True)
-    card = score_model(model, reference, config["num_samples"], config["seed"])
+    card = score_model(model, reference, config["num_samples"], config["seed"], complete=True)
     card["step"] = model.steps_done
     if (workdir / UNTRAINED).exists():
         card["untrained"] = json.loads((workdir / UNTRAINED).read_text())

@@ -36,6 +36,7 @@ RANKS = {
     "cli": 5,
     "results": 6,
     "reproductions": 6,
+    "reporting": 6,
     "main": 7,
     "evaluate": 7,
     "export": 7,

@@ -15,12 +15,23 @@ import numpy as np
 
 from kgzoo import data
 from kgzoo.errors import UserError
-from kgzoo.evaluation import features, files, modes, scores
+from kgzoo.evaluation import (
+    features,
+    files,
+    lenet_scores,
+    modes,
+    neighbours,
+    scores,
+    similarity,
+    two_sample,
+)
 
 __all__ = ["Reference", "prepare", "score_samples", "write"]
 
 NUM_REFERENCE = 10_000
 _BATCH_SIZE = 256
+# Neighbours and permutations of so many examples a side take a second or two.
+_NUM_COMPARED = 2_000
 # Two halves of a smaller split would say little, so both splits of an embedded set are halved.
 _SMALL_SPLIT = 2_000
 _STORED_AS = {"image": "samples rounded to 8 bits like stored images", "vector": "samples as given"}
@@ -36,6 +47,7 @@ class Reference:
         features: [m, d] float32.
         logits: [m, classes] float32, or None.
         fid_between_real_halves: an entry of the card, see `score_samples`.
+        train: the images of the training split, or None.
     """
 
     source: data.Source
@@ -43,6 +55,7 @@ class Reference:
     features: np.ndarray
     logits: np.ndarray | None
     fid_between_real_halves: dict
+    train: np.ndarray | None = None
 
     @property
     def class_frequencies(self) -> np.ndarray | None:
@@ -55,6 +68,7 @@ def prepare(
     extractor_name: str | None = None,
     seed: int = 0,
     num_reference: int = NUM_REFERENCE,
+    train: np.ndarray | None = None,
 ) -> Reference:
     """Extracts features of the first `num_reference` examples of a split.
 
@@ -63,6 +77,7 @@ def prepare(
         extractor_name: see `features.names`; the data set's own when None.
         seed: of the two random halves.
         num_reference: at most so many examples, in stored order.
+        train: images of the training split; with them a card has the scores of `lenet_scores`.
 
     Returns:
         What `score_samples` compares samples with.
@@ -74,7 +89,8 @@ def prepare(
         extractor_name = features.default_name(source.name, source.kind, source.shape)
     extractor = features.get(extractor_name, source.shape)
     x, logits = _extract(extractor, source, num_reference)
-    return Reference(source, extractor, x, logits, _between_halves(source, extractor, x, seed))
+    halves = _between_halves(source, extractor, x, seed)
+    return Reference(source, extractor, x, logits, halves, train)
 
 
 def score_samples(
@@ -83,15 +99,20 @@ def score_samples(
     extractor_name: str | None = None,
     seed: int = 0,
     kid_block_size: int | None = None,
+    complete: bool = False,
 ) -> dict:
     """Scores samples against a split of real data.
 
     Entries: `fid`; `kid` (with std, standard_error, blocks, block_size); with a classifier
     `inception_score`, `inception_score_of_reference`, `class_shares` (share of samples per
     predicted class), `lowest_class_share`, `expected_entropy`, `classifier_score` (the LeNet score
-    of MNIST) and the same two `_of_reference`; for mixtures `mode_coverage`; and, so that `fid`
-    can be read against something, `fid_between_real_halves`. FID falls with the number of
-    examples on either side, so compare it at equal counts; KID has no such bias.
+    of MNIST) and the same two `_of_reference`; for mixtures `mode_coverage`; and, so that `fid` can
+    be read against something, `fid_between_real_halves`. If complete, also `precision`, `recall`,
+    `density`, `coverage` and `mmd_test` (with p_value) of equal counts; for images `ms_ssim` and
+    `ms_ssim_of_reference`; with training images `enn_squared`, `enn`, `jsd` and `mmd` (see
+    `lenet_scores`).
+    FID falls with the number of examples on either side, so compare it at equal counts; KID has no
+    such bias.
 
     Args:
         samples: [n, h, w, c] uint8 or float in [0, 1], or vectors [n, d]; n >= 2.
@@ -100,6 +121,7 @@ def score_samples(
         seed: of shuffles and halves.
         kid_block_size: see `scores.kernel_distance`; when None 1000, or less so that there are
             five blocks and a standard deviation.
+        complete: whether to compute what takes seconds: neighbours, permutations, pixels.
 
     Returns:
         Entries by name, `extractor` and `reference`, all JSON values.
@@ -132,6 +154,11 @@ def score_samples(
     card["kid"] = _named_value(kid, compared)
     if logits is not None:
         card.update(_classifier_entries(logits, reference, alone))
+    if complete:
+        card.update(_sample_entries(x, reference, compared))
+        source = reference.source
+        if source.kind == "image" and min(source.shape[:2]) >= similarity.SMALLEST_SIDE:
+            card.update(_pixel_entries(samples, reference, seed))
     mixture = reference.source.describe().get("modes")
     if mixture:
         card["mode_coverage"] = {**modes.mode_scores(samples, **mixture), **alone}
@@ -241,3 +268,37 @@ def _confidence_entries(
         f"{name}{suffix}": {"value": value, "convention": conventions[name], **common}
         for name, value in values.items()
     }
+
+
+def _sample_entries(x: np.ndarray, reference: Reference, common: dict) -> dict:
+    """Returns the scores of neighbours and the two-sample test, of as many real examples."""
+    seed, real = common["seed"], reference.features
+    count = min(len(x), len(real), _NUM_COMPARED)
+    # Stored order may be sorted by class.
+    x, real = (
+        points[np.random.RandomState(seed).permutation(len(points))[:count]] for points in (x, real)
+    )
+    counts = {"num_samples": count, "num_reference": count}
+    entries = {}
+    if count > max(neighbours.NUM_NEIGHBOURS):
+        for name, entry in neighbours.neighbour_scores(real, x).items():
+            entries[name] = {**entry, **common, **counts}
+    return {**entries, "mmd_test": {**common, **two_sample.mmd_test(real, x, seed=seed)}}
+
+
+def _pixel_entries(samples: np.ndarray, reference: Reference, seed: int) -> dict:
+    limit = _NUM_COMPARED if reference.train is None else len(reference.features)
+    images = np.concatenate(list(data.batches(reference.source, _BATCH_SIZE, limit)))
+    entries = {}
+    if min(len(samples), len(images)) > 1:
+        entries["ms_ssim"] = _ms_ssim_entry(samples, seed)
+        entries["ms_ssim_of_reference"] = _ms_ssim_entry(images, seed)
+    if reference.train is not None:
+        found = lenet_scores.lenet_scores(samples, images, reference.train, seed=seed)
+        entries.update(found)
+    return entries
+
+
+def _ms_ssim_entry(images: np.ndarray, seed: int) -> dict:
+    common = {"num_samples": len(images), "num_reference": None, "extractor": "pixels"}
+    return {**similarity.ms_ssim(images, seed=seed), **common}
