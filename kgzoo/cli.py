@@ -139,7 +139,7 @@ def quiet_tensorflow() -> None:
 
 
 def main() -> None:
-    """The console script: `kgzoo [train|evaluate|export|reproduce|report] ...`; without a verb it trains."""
+    """The console script: `kgzoo [train|evaluate|export|...] ...`; without a verb it trains."""
     import importlib
 
     argv = sys.argv
