@@ -40,7 +40,7 @@ CORE = [
 EXTRAS = {
     "bench": ["torch==2.13.0"],
     "lipmmd": ["clarabel", "cvxpy"],
-    "plots": ["matplotlib", "pillow"],
+    "plots": ["matplotlib>=3.10", "pillow"],
     "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
 }
 # The tests run the methods and figures that need the other two.

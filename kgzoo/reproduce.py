@@ -1,8 +1,10 @@
 """Compute a paper's figure or claim again, and show what came out beside what the paper says.
 
   python -m kgzoo.reproduce                                  lists what there is
+  python -m kgzoo.reproduce --list                           with budgets, printed and measured
   python -m kgzoo.reproduce two_parameter
   python -m kgzoo.reproduce dirac --to=figures/ --quick
+  python -m kgzoo.reproduce stability --budget=cpu --seeds=3 --data_dir=~/tensorflow_datasets
 
 Writes <name>.png and <name>.json; needs matplotlib: pip install matplotlib pillow.
 """
@@ -25,8 +27,9 @@ __all__ = ["main"]
 _COLUMNS = ("quantity", "found", "paper")
 # What reproductions take beside `quick`; each refuses what it does not know.
 _TEXTS = {
-    "data_dir": config.FIELDS["data_dir"][1] + " (of those on MNIST)",
-    "arms": "which of the compared methods, separated by commas (ring, sampler, nll)",
+    "data_dir": config.FIELDS["data_dir"][1] + " (of those on MNIST and CIFAR-10)",
+    "budget": "quick, cpu or paper: how much is spent; --list has the costs",
+    "arms": "which of the compared methods, separated by commas (ring, sampler, nll, grids)",
     "scale": "quick, or paper: its whole budget (nll, latents)",
     "dataset": "mnist, or digits to try it without data (nll, latents)",
     "binarization": "dynamic or fixed (nll, latents)",
@@ -35,7 +38,7 @@ _TEXTS = {
 }
 _NUMBERS = {
     "steps": "steps of each training, where there is one",
-    "seeds": "trainings of each setting (ring, sampler)",
+    "seeds": "trainings of each setting (ring, sampler, grids)",
     "test_points": "images whose likelihood is estimated (nll)",
     "chains": "of annealed importance sampling for each image (nll)",
     "temperatures": "of a chain (nll)",
@@ -59,6 +62,10 @@ def _flags() -> flags.FlagValues:
         "search", False, "the search of its settings too (sampler)", flag_values=values
     )
     flags.DEFINE_bool("quick", False, "coarser, in seconds", flag_values=values)
+    flags.DEFINE_bool(
+        "grid", False, "with all learning rates that the paper tried (sweeps)", flag_values=values
+    )
+    flags.DEFINE_bool("list", False, "what is claimed, printed and measured", flag_values=values)
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
 
@@ -73,6 +80,11 @@ def main(argv: list[str]) -> int:
     positional, _, _ = cli.parse(argv, values)
     if values["help"].value:
         print(cli.help_text(__doc__, values) + "\n\n" + _listing())
+        return 0
+    if values["list"].value:
+        from kgzoo.reproductions import claims
+
+        print(claims.listing())
         return 0
     if not positional:
         print(_listing())
@@ -104,6 +116,8 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     arguments: dict[str, Any] = {"quick": options["quick"]}
     if options["data_dir"] is not None:
         arguments["data_dir"] = str(Path(options["data_dir"]).expanduser())
+    if options["grid"]:
+        arguments["grid"] = True
     for option in (*_TEXTS, *_NUMBERS):
         if option != "data_dir" and options[option] is not None:
             arguments[option] = options[option]
@@ -113,7 +127,15 @@ def _reproduce(name: str, options: Mapping[str, Any]) -> int:
     print(f"{name}: {reproductions.NAMES[name]} ...", file=sys.stderr, flush=True)
     if name in reproductions.NEED_TENSORFLOW:
         cli.quiet_tensorflow()
-    result = reproductions.run(name, folder, **arguments)
+    try:
+        result = reproductions.run(name, folder, **arguments)
+    except UserError as error:
+        # A signal stopped a grid: like every other verb that it stops.
+        number = getattr(error, "signal_number", None)
+        if number is None:
+            raise
+        print(f"kgzoo: {error}", file=sys.stderr)
+        return 128 + number
     print(_table(result["findings"]))
     for path in (folder / f"{name}.png", folder / f"{name}.json"):
         print(f"wrote {shlex.quote(str(path))}")
