@@ -251,8 +251,13 @@ def _table(card: dict[str, Any]) -> str:
             spread = "" if std is None else f" +- {std:.2g} (std over {entry.get('blocks', '')})"
             lines.append(f"{name:<30} {shown}{spread}")
             lines.append(f"{'':<30} {entry['convention']}")
-            counts = (entry["num_samples"], entry["num_reference"], entry["extractor"])
-            lines.append("{:<30} {} samples, {} real, features: {}".format("", *counts))
+            counted = {
+                "{} samples": entry["num_samples"],
+                "{} real": entry["num_reference"],
+                "features: {}": entry["extractor"],
+            }
+            known = [form.format(fact) for form, fact in counted.items() if fact is not None]
+            lines.append(f"{'':<30} {', '.join(known)}")
     return "\n".join(lines)
 
 
