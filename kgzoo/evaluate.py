@@ -34,7 +34,10 @@ def _flags() -> flags.FlagValues:
     string("dataset", "data set to score against [the run's]")
     string("data_dir", config.FIELDS["data_dir"][1])
     string("split", "train or test [test]")
-    string("extractor", "digits, mnist, random_conv or identity [the data set's default]")
+    string(
+        "extractor",
+        "cifar10, digits, mnist, random_conv, identity, inception:<path> [the data set's own]",
+    )
     string("checkpoint", "of a run: newest or best [newest]")
     string("out", "file for the scores as JSON (or folder for --train_extractor)")
     string("train_extractor", "train the classifier of this name instead of scoring")

@@ -291,13 +291,15 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "learning_rate_schedule": ("constant", "relative_kid"),
     "estimator": ("unbiased", "biased", "u_statistic"),
     "mmd_scope": ("global", "replica"),
-    "extractor": ("", "digits", "mnist", "random_conv", "identity"),
+    "extractor": ("", "cifar10", "digits", "mnist", "random_conv", "identity"),
 }
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Raises a UserError when a field is no known choice or out of its range."""
     for name, known in CHOICES.items():
+        if name == "extractor" and str(values[name]).startswith("inception:"):
+            continue
         if values[name] not in known:
             listed = ", ".join(repr(item) for item in known)
             hint = (

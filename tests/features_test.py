@@ -4,11 +4,13 @@ import hashlib
 import json
 import pathlib
 import shutil
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import datadir
 from kgzoo import data
 from kgzoo.errors import UserError
 from kgzoo.evaluation import classifiers, features
@@ -60,14 +62,32 @@ class DigitsTest(tf.test.TestCase):
         with self.assertRaisesRegex(UserError, "not the file"):
             classifiers.load("digits", folder)
 
-    def test_training_is_repeatable_and_loads_again(self):
+    def test_training_is_repeatable_even_if_interrupted_and_loads_again(self):
         folders = [pathlib.Path(self.get_temp_dir()) / name for name in ("one", "two")]
-        lines = []
-        facts = [
-            classifiers.train_extractor("digits", folder, seed=3, epochs=2, report=lines.append)
-            for folder in folders
-        ]
-        self.assertEqual(facts[0], facts[1])
+        lines, facts = [], []
+
+        def interrupt(line):
+            raise KeyboardInterrupt(line)
+
+        def train(folder, report, seed=3):
+            return classifiers.train_extractor("digits", folder, seed, 2, report=report)
+
+        facts.append(train(folders[0], lines.append))
+        self.assertStartsWith(lines[0], "epoch 1/2")
+        self.assertEqual({path.suffix for path in folders[0].iterdir()}, {".json", ".npz"})
+        # The second time, what another training left is of no use.
+        for seed in (4, 3):
+            with self.assertRaisesRegex(KeyboardInterrupt, "epoch 1/2"):
+                train(folders[1], interrupt, seed)
+        (unfinished,) = folders[1].iterdir()
+        del lines[:]
+        facts.append(train(folders[1], lines.append))
+        self.assertStartsWith(lines[0], "epoch 2/2")
+        self.assertFalse(unfinished.exists())
+        self.assertEqual(facts[0], {**facts[1], "sha256": facts[0]["sha256"]})
+        weights = [classifiers.load("digits", folder)[0].get_weights() for folder in folders]
+        for one, two in zip(*weights, strict=True):
+            self.assertAllClose(one, two, rtol=1e-5, atol=1e-5)
         self.assertGreater(facts[0]["accuracy_held_out"], 0.5)  # far from 0.1, after two epochs
         self.assertEqual(json.loads((folders[0] / "digits.json").read_text()), facts[0])
         model, _ = classifiers.load("digits", folders[0])
@@ -80,6 +100,101 @@ class DigitsTest(tf.test.TestCase):
         self.assertNotEmpty(lines)
         shares = np.bincount(data.load("digits").labels) / 1347
         self.assertAllClose(facts[0]["class_frequencies"], shares, rtol=1e-12)
+
+
+def _coloured(split, count):
+    """Noise of three colours, as a stand-in for CIFAR-10: [n, 32, 32, 3]."""
+    random = np.random.RandomState(len(split))
+    labels = np.arange(count) % 3
+    examples = random.randint(0, 150, size=(count, 32, 32, 3)).astype(np.uint8)
+    examples[np.arange(count), :, :, labels] += 100
+    return data.Source("cifar10", "image", (32, 32, 3), count, examples, labels, split=split)
+
+
+class Cifar10Test(tf.test.TestCase):
+    def test_without_weights(self):
+        self.assertIn("cifar10", features.names())
+        folder = pathlib.Path(self.get_temp_dir())
+        command = r"python -m kgzoo.evaluate --train_extractor=cifar10 --data_dir=\S+$"
+        with mock.patch.object(classifiers, "_FOLDER", folder):
+            with self.assertRaisesRegex(UserError, f"'cifar10' are missing in .*; .*{command}"):
+                features.get("cifar10", (32, 32, 3))
+            for shape in (None, (32, 32, 3)):
+                self.assertEqual(features.default_name("cifar10", "image", shape), "random_conv")
+            (folder / "cifar10.npz").touch()
+            for name in ("cifar10", "cifar10:3.0.2"):
+                self.assertEqual(features.default_name(name, "image", (32, 32, 3)), "cifar10")
+            self.assertEqual(features.default_name("cifar10", "image", (48, 48, 3)), "random_conv")
+
+    def test_shipped_file(self):
+        if not classifiers.is_trained("cifar10"):
+            self.skipTest("the weights of cifar10 are not in the package")
+        facts = json.loads((_WEIGHTS / "cifar10.json").read_text())
+        content = (_WEIGHTS / "cifar10.npz").read_bytes()
+        self.assertEqual(facts["sha256"], hashlib.sha256(content).hexdigest())
+        self.assertLess(len(content), 1_500_000)
+        self.assertEqual((facts["num_held_out"], facts["trained_on"]["split"]), (10_000, "train"))
+        self.assertGreaterEqual(facts["accuracy_held_out"], 0.88)
+        self.assertAllClose(facts["class_frequencies"], [0.1] * 10, rtol=1e-12)
+        folder, reason = datadir.data_dir("cifar10")
+        if folder is None:
+            self.skipTest(reason)
+        test = data.load("cifar10", "test", folder)
+        _, logits = features.get("cifar10").extract(test.examples[:1000])
+        self.assertGreaterEqual(np.mean(logits.argmax(1) == test.labels[:1000]), 0.86)
+
+    def test_training(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        sources = {"train": _coloured("train", 120), "test": _coloured("test", 60)}
+        with mock.patch.object(data, "load", lambda name, split, data_dir: sources[split]):
+            facts = classifiers.train_extractor(
+                "cifar10", folder, epochs=4, batch_size=12, report=lambda _: None
+            )
+        self.assertGreater(facts["accuracy_held_out"], 0.8)  # chance: a third
+        self.assertBetween(facts["num_parameters"], 300_000, 700_000)
+        self.assertLess((folder / "cifar10.npz").stat().st_size, 1_500_000)
+        with np.load(folder / "cifar10.npz") as arrays:
+            self.assertEqual({arrays[name].dtype for name in arrays.files}, {np.dtype("float16")})
+        with mock.patch.object(classifiers, "_FOLDER", folder):
+            extractor = features.get("cifar10", (32, 32, 3))
+        x, logits = extractor.extract(sources["test"].examples)
+        self.assertEqual((x.shape, logits.shape), ((60, 144), (60, 10)))
+        right = int(np.sum(logits.argmax(1) == sources["test"].labels))
+        self.assertAllClose(right, facts["num_held_out_right"], atol=1.5)
+        x, _ = extractor.extract(sources["train"].examples)
+        self.assertAllClose(np.mean(np.square(x)), 1.0, rtol=5e-3)
+
+    def test_folding_leaves_the_outputs_as_they_are(self):
+        trained = classifiers._architecture("cifar10", seed=1, training=True)
+        random = np.random.RandomState(0)
+        for layer in trained.layers:
+            if layer.name.endswith("_norm"):
+                shapes = [weight.shape for weight in layer.get_weights()]
+                low_high = ((-1, 1), (-1, 1), (0.1, 3.0))  # offset, mean, variance
+                layer.set_weights(
+                    [random.uniform(*pair, s) for pair, s in zip(low_high, shapes, strict=True)]
+                )
+        trained.get_layer("logits").set_weights([random.normal(size=(144, 10)), np.ones(10)])
+        images = random.uniform(size=(5, 32, 32, 3)).astype(np.float32)
+        model = classifiers._folded(trained, classifiers._architecture("cifar10"))
+        for one, two in zip(trained(images, training=False), model(images), strict=True):
+            self.assertGreater(np.std(one), 0.01)
+            self.assertAllClose(one, two, rtol=1e-3, atol=1e-3)
+
+    def test_whitening(self):
+        # Neighbours alike, as in pictures, and channels too.
+        noise = np.random.RandomState(0).normal(size=(50, 33, 33, 4)).cumsum(axis=1).cumsum(axis=3)
+        images = np.clip(128 + 12 * (noise[:, 1:, 1:, :3] + noise[:, 1:, :-1, 1:]), 0, 255)
+        kernel, bias = classifiers._whitening(images.astype(np.uint8))
+        x = images.astype(np.uint8) / 255.0
+        x = tf.nn.conv2d(x, kernel, 1, "VALID").numpy().reshape(-1, 24) + bias
+        self.assertAllClose(x[:, :12], -x[:, 12:], atol=1e-8)
+        covariance = np.cov(x[:, :12], rowvar=False)
+        self.assertAllClose(
+            covariance - np.diag(np.diag(covariance)), np.zeros((12, 12)), atol=0.01
+        )
+        self.assertAllClose(x.mean(axis=0), np.zeros(24), atol=1e-6)
+        self.assertAllClose(np.diag(covariance)[-6:], np.ones(6), atol=0.05)
 
 
 class RandomConvTest(parameterized.TestCase, tf.test.TestCase):
@@ -200,7 +315,6 @@ class ExtractorTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(features.default_name("digits", "image"), "digits")
         self.assertEqual(features.default_name("digits", "image", (16, 16, 1)), "digits")
         self.assertEqual(features.default_name("digits", "image", (32, 32, 1)), "random_conv")
-        self.assertEqual(features.default_name("cifar10", "image"), "random_conv")
         for name in ("mnist", "mnist:3.0.1"):
             self.assertEqual(features.default_name(name, "image", (28, 28, 1)), "mnist")
             self.assertEqual(features.default_name(name, "image", (14, 14, 1)), "random_conv")

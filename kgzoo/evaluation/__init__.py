@@ -2,7 +2,8 @@
 
 Grammar: n, m examples; d features; images [n, height, width, channels], uint8 or float in [0, 1];
 vector data [n, d]. Modules: `features` (extractors by name), `classifiers` (the project's own,
-whose features and logits an extractor uses), `random_conv` (fixed random features), `scores`
+whose features and logits an extractor uses), `inception` (a file of the user's), `random_conv`
+(fixed random features), `feature_cache` (real features, kept between processes), `scores`
 (numbers from features), `neighbours`, `two_sample` (of features), `similarity`, `lenet_scores` (of
 pixels), `modes` (of points of a mixture), `ais` (log-likelihoods of decoders), `score_card` (what
 goes into scores.json), `pictures` (grids, scatter plots, histograms), `tfgan` (the one place that
@@ -12,8 +13,10 @@ knows how TF-GAN is imported), `files` (whole or absent).
 __all__ = [
     "ais",
     "classifiers",
+    "feature_cache",
     "features",
     "files",
+    "inception",
     "lenet_scores",
     "modes",
     "neighbours",

@@ -7,6 +7,8 @@ of its extractor.
 
 `mnist` is the LeNet of the Kernel GAN paper's appendix A.3 (its dropout rates are not printed):
 conv 32 3x3, max-pool 2, conv 64 3x3, max-pool 2, dense 128, 10 logits. `digits` is smaller.
+`cifar10` whitens patches of 2x2 pixels, then has three residual stages of two 3x3 convolutions and
+the largest value of each of 144 channels; its batch normalisation is folded into what is stored.
 """
 
 import dataclasses
@@ -23,30 +25,31 @@ import numpy as np
 from kgzoo import data
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import files
+from kgzoo.evaluation import feature_cache, files
 
-__all__ = ["IMAGE_SHAPES", "NUM_CLASSES", "load", "train_extractor"]
+__all__ = ["IMAGE_SHAPES", "NUM_CLASSES", "is_trained", "load", "train_extractor"]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
-    """A classifier: relu convolutions 3x3, a dense relu layer (the features), logits.
+    """A classifier: relu convolutions 3x3, a relu layer (the features), logits.
 
     Attributes:
         image_shape: of one image, (height, width, channels).
-        num_classes: number of logits.
-        convolutions: (filters, strides) of each.
+        convolutions: (filters, strides) of each; in a residual network, of each stage.
         padding: of the convolutions.
         max_pool: whether a 2x2 max-pool follows each convolution.
-        num_features: units of the dense layer.
-        dropout: rates before and after the dense layer.
+        num_features: units of the dense layer, or channels of the last stage.
+        dropout: rates before and after the features.
         epochs: of training.
         batch_size: of training.
         stored_as: dtype of the weights in the file.
+        num_classes: number of logits.
+        residual: whether it is the residual network; that is trained by SGD, with softened labels
+            and images that move by two pixels and may be mirrored.
     """
 
     image_shape: tuple[int, int, int]
-    num_classes: int
     convolutions: tuple[tuple[int, int], ...]
     padding: str
     max_pool: bool
@@ -55,12 +58,13 @@ class _Recipe:
     epochs: int
     batch_size: int
     stored_as: str
+    num_classes: int = 10
+    residual: bool = False
 
 
 _RECIPES = {
     "digits": _Recipe(
         image_shape=(16, 16, 1),
-        num_classes=10,
         convolutions=((16, 1), (24, 2), (32, 2)),
         padding="same",
         max_pool=False,
@@ -72,7 +76,6 @@ _RECIPES = {
     ),
     "mnist": _Recipe(
         image_shape=(28, 28, 1),
-        num_classes=10,
         convolutions=((32, 1), (64, 1)),
         padding="valid",
         max_pool=True,
@@ -82,10 +85,28 @@ _RECIPES = {
         batch_size=128,
         stored_as="float16",
     ),
+    "cifar10": _Recipe(
+        image_shape=(32, 32, 3),
+        convolutions=((64, 1), (144, 1), (144, 1)),
+        padding="same",
+        max_pool=True,
+        num_features=144,
+        dropout=(0.0, 0.0),
+        epochs=30,
+        batch_size=128,
+        stored_as="float16",
+        residual=True,
+    ),
 }
 IMAGE_SHAPES = {name: recipe.image_shape for name, recipe in _RECIPES.items()}
 NUM_CLASSES = {name: recipe.num_classes for name, recipe in _RECIPES.items()}
 _FOLDER = pathlib.Path(__file__).parent / "weights"
+_EPSILON = 1e-5  # of batch normalisation
+
+
+def is_trained(name: str) -> bool:
+    """Returns whether the weights of this classifier are in the package."""
+    return (_FOLDER / f"{name}.npz").is_file()
 
 
 def load(name: str, folder: str | os.PathLike | None = None) -> tuple[keras.Model, dict]:
@@ -104,12 +125,12 @@ def load(name: str, folder: str | os.PathLike | None = None) -> tuple[keras.Mode
     """
     model = _architecture(name)
     folder = _FOLDER if folder is None else pathlib.Path(folder)
-    remedy = f"train them again: {_command(name)}."
+    remedy = f"train them: {_command(name)}"
     try:
         facts = json.loads((folder / f"{name}.json").read_text())
         content = (folder / f"{name}.npz").read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"Weights of extractor {name!r} are missing ({error}); {remedy}") from error
+        raise UserError(f"Weights of {name!r} are missing in {folder}; {remedy}") from error
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise UserError(f"{folder / name}.npz is not the file {name}.json describes; {remedy}")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -132,9 +153,10 @@ def train_extractor(
 ) -> dict:
     """Trains a classifier on the training split only and writes its weights and facts.
 
-    Adam with a cosine learning rate; each image is moved by up to one pixel in both directions.
     Features end with a mean square of 1 over the training images, so that the kernel of the kernel
     distance works at its intended scale. Deterministic given `seed` on one machine and version.
+    After each epoch its state is kept in `.<name>.unfinished.npz`; the same call continues from
+    there and removes it at the end.
 
     Args:
         name: of the classifier and of its data set, a key of `IMAGE_SHAPES`.
@@ -151,22 +173,21 @@ def train_extractor(
     Raises:
         UserError: unknown name, or its data set is not on disk.
     """
-    model = _architecture(name, seed)
+    model = _architecture(name, seed, training=True)
     recipe = _RECIPES[name]
+    folder = _FOLDER if folder is None else pathlib.Path(folder)
     epochs = recipe.epochs if epochs is None else at_least("epochs", epochs, 1)
-    if batch_size is None:
-        batch_size = recipe.batch_size
-    batch_size = at_least("batch_size", batch_size, 1)
+    batch_size = recipe.batch_size if batch_size is None else at_least("batch_size", batch_size, 1)
     train, test = (data.load(name, split, data_dir) for split in ("train", "test"))
-    images = train.examples.astype(np.float32) / 255.0
-    _fit(model, images, train.labels, seed, epochs, batch_size, report)
-    _normalise_features(model, images)
+    unfinished = folder / f".{name}.unfinished.npz"
+    _fit(model, recipe, train, seed, epochs, batch_size, report, unfinished)
+    if recipe.residual:
+        model = _folded(model, _architecture(name))
+    _normalise_features(model, train.examples)
     stored = [weight.astype(recipe.stored_as) for weight in model.get_weights()]
     # What is measured is what ships.
     model.set_weights([weight.astype(np.float32) for weight in stored])
-    held_out = test.examples.astype(np.float32) / 255.0
-    logits = model.predict(held_out, verbose=0)[1]
-    right = int(np.sum(logits.argmax(axis=1) == test.labels))
+    right = int(np.sum(_outputs(model, test.examples)[1].argmax(axis=1) == test.labels))
     content = _npz(stored)
     facts = {
         "name": name,
@@ -176,9 +197,9 @@ def train_extractor(
         "feature_scale": "mean square 1 over the training images",
         "trained_on": train.describe(),
         "class_frequencies": _class_frequencies(name, train.labels),
-        "num_held_out": len(held_out),
+        "num_held_out": test.num_examples,
         "num_held_out_right": right,
-        "accuracy_held_out": right / len(held_out),
+        "accuracy_held_out": right / test.num_examples,
         "seed": seed,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -187,10 +208,10 @@ def train_extractor(
         "versions": _versions(),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    folder = _FOLDER if folder is None else pathlib.Path(folder)
     files.replace_file(folder / f"{name}.npz", content)
     files.replace_file(folder / f"{name}.json", (json.dumps(facts, indent=2) + "\n").encode())
-    report(f"{name}: {right} of {len(held_out)} held-out images right; weights in {folder}")
+    unfinished.unlink(missing_ok=True)
+    report(f"{name}: {right} of {test.num_examples} held-out images right; weights in {folder}")
     return facts
 
 
@@ -199,29 +220,16 @@ def _command(name: str) -> str:
     return f"python -m kgzoo.evaluate --train_extractor={name}{where}"
 
 
-def _architecture(name: str, seed: int = 0) -> keras.Model:
+def _architecture(name: str, seed: int = 0, training: bool = False) -> keras.Model:
     """Returns an untrained classifier: images [n, h, w, c] in [0, 1] -> (features, logits)."""
     if name not in _RECIPES:
         raise unknown_name("extractor", name, _RECIPES)
-    recipe = _RECIPES[name]
+    if (recipe := _RECIPES[name]).residual:
+        return _residual_network(recipe, name, seed, training)
     seeds = iter(np.random.SeedSequence(seed).generate_state(8).tolist())
 
-    def conv(filters: int, strides: int) -> keras.layers.Layer:
-        return keras.layers.Conv2D(
-            filters,
-            3,
-            strides=strides,
-            padding=recipe.padding,
-            activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(seeds)),
-            name=f"conv3x3_{filters}_stride{strides}",
-        )
-
-    def dense(units: int, activation: str | None, name: str) -> keras.layers.Layer:
-        initializer = keras.initializers.HeNormal(next(seeds))
-        return keras.layers.Dense(
-            units, activation=activation, kernel_initializer=initializer, name=name
-        )
+    def he_normal() -> dict:
+        return {"kernel_initializer": keras.initializers.HeNormal(next(seeds))}
 
     def dropout(rate: float, name: str) -> keras.layers.Layer:
         return keras.layers.Dropout(rate, seed=next(seeds), name=f"{name}_{rate:g}")
@@ -229,46 +237,118 @@ def _architecture(name: str, seed: int = 0) -> keras.Model:
     images = keras.Input(recipe.image_shape, name="images")
     h = images
     for index, (filters, strides) in enumerate(recipe.convolutions, 1):
-        h = conv(filters, strides)(h)
+        options = {"activation": "relu", "name": f"conv3x3_{filters}_stride{strides}"}
+        h = keras.layers.Conv2D(filters, 3, strides, recipe.padding, **options, **he_normal())(h)
         if recipe.max_pool:
             h = keras.layers.MaxPooling2D(2, name=f"max_pool2x2_{index}")(h)
     h = dropout(recipe.dropout[0], "dropout")(keras.layers.Flatten(name="flatten")(h))
-    features = dense(recipe.num_features, "relu", "features")(h)
+    features = keras.layers.Dense(recipe.num_features, "relu", name="features", **he_normal())(h)
     h = dropout(recipe.dropout[1], "dropout_features")(features)
-    logits = dense(recipe.num_classes, None, "logits")(h)
+    logits = keras.layers.Dense(recipe.num_classes, name="logits", **he_normal())(h)
     return keras.Model(images, (features, logits), name=f"{name}_classifier")
 
 
-def _fit(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    seed: int,
-    epochs: int,
-    batch_size: int,
-    report: Callable[[str], None],
-) -> None:
-    """Trains in place on float32 images; the arguments are those of `train_extractor`."""
+def _residual_network(recipe: _Recipe, name: str, seed: int, normed: bool) -> keras.Model:
+    """Returns the network with batch normalisation, or that with biases in its place.
+
+    The normalisation has no factor: what remains of it is positive and so commutes with max-pool.
+    """
+    seeds = iter(np.random.SeedSequence(seed).generate_state(8).tolist())
+
+    def conv(h, filters: int, name: str, pool: bool):
+        options = {"kernel_initializer": keras.initializers.HeNormal(next(seeds)), "name": name}
+        h = keras.layers.Conv2D(filters, 3, padding="same", use_bias=not normed, **options)(h)
+        if pool:
+            h = keras.layers.MaxPooling2D(2, name=f"{name}_max_pool2x2")(h)
+        if normed:
+            options = {"scale": False, "epsilon": _EPSILON, "name": f"{name}_norm"}
+            h = keras.layers.BatchNormalization(momentum=0.95, **options)(h)
+        return keras.layers.ReLU(name=f"{name}_relu")(h)
+
+    images = keras.Input(recipe.image_shape, name="images")
+    whitened = keras.layers.Conv2D(8 * recipe.image_shape[-1], 2, trainable=False, name="whiten2x2")
+    h = keras.layers.ReLU(name="whiten2x2_relu")(whitened(images))
+    for stage, (filters, _) in enumerate(recipe.convolutions, 1):
+        h = conv(h, filters, f"conv3x3_{filters}_stage{stage}", pool=True)
+        last = stage == len(recipe.convolutions)
+        name_of_second = "features" if last else f"residual3x3_{filters}_stage{stage}"
+        second = conv(h, filters, name_of_second, pool=False)
+        h = second if last else h + second
+    features = keras.layers.GlobalMaxPooling2D(name="global_max_pool")(h)
+    logits = keras.layers.Dense(recipe.num_classes, kernel_initializer="zeros", name="logits")
+    return keras.Model(images, (features, logits(features)), name=f"{name}_classifier")
+
+
+def _whitening(images: np.ndarray) -> list[np.ndarray]:
+    """Returns kernel and bias that give 2x2 patches of uint8 images unit covariance, and minus it.
+
+    Coates and Ng (2012), Learning feature representations with K-means.
+    """
+    patches = np.lib.stride_tricks.sliding_window_view(images, (2, 2), axis=(1, 2))
+    patches = np.moveaxis(patches, 3, -1).reshape(-1, 4 * images.shape[-1]) / 255.0
+    variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))
+    kernel = directions / np.sqrt(variances + 5e-4 * variances.mean())
+    kernel = np.concatenate([kernel, -kernel], axis=1)
+    return [kernel.reshape(2, 2, images.shape[-1], -1), -patches.mean(axis=0) @ kernel]
+
+
+def _folded(trained: keras.Model, model: keras.Model) -> keras.Model:
+    """Moves trained weights into the network without batch normalisation and returns that."""
+    names = {layer.name for layer in trained.layers}
+    for layer in model.layers:
+        weights = trained.get_layer(layer.name).get_weights()
+        if f"{layer.name}_norm" in names:
+            offset, mean, variance = trained.get_layer(f"{layer.name}_norm").get_weights()
+            scale = 1.0 / np.sqrt(variance + _EPSILON)
+            weights = [weights[0] * scale, offset - mean * scale]
+        layer.set_weights(weights)
+    return model
+
+
+def _optimizer(recipe: _Recipe, steps: int) -> keras.optimizers.Optimizer:
+    cosine = keras.optimizers.schedules.CosineDecay
+    if not recipe.residual:
+        return keras.optimizers.Adam(cosine(2e-3, steps))
+    warm_up = max(1, steps // 5)
+    rate = cosine(0.0, max(1, steps - warm_up), warmup_target=0.1, warmup_steps=warm_up)
+    # Keras decays weights outside the momentum: this is 5e-4 in the usual convention.
+    sgd = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=5e-3)
+    sgd.exclude_from_weight_decay(var_names=["beta", "bias"])
+    return sgd
+
+
+def _fit(model, recipe, train, seed, epochs, batch_size, report, unfinished) -> None:
+    """Trains in place from the last whole epoch on; see `train_extractor` for the arguments."""
+    images = train.examples
     steps = len(images) // batch_size
     trainer = keras.Model(model.input, model.output[1])
-    trainer.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, epochs * steps)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    for epoch in range(epochs):
+    loss = keras.losses.CategoricalCrossentropy(True, 0.1 if recipe.residual else 0.0)
+    # Not compiled by XLA, which halves the speed of convolutions on CPUs.
+    trainer.compile(_optimizer(recipe, epochs * steps), loss, jit_compile=False)
+    trainer.optimizer.build(trainer.trainable_variables)
+    if recipe.residual:
+        model.get_layer("whiten2x2").set_weights(_whitening(images[:1000]))
+    targets = np.eye(recipe.num_classes, dtype=np.float32)[train.labels]
+    variables = [*model.variables, *trainer.optimizer.variables]
+    described = repr((recipe, seed, epochs, batch_size, train.describe(), _versions()))
+    stored = feature_cache.read(unfinished, described) or {"epochs": 0}
+    for index, variable in enumerate(variables if stored["epochs"] else ()):
+        variable.assign(stored[str(index)])
+    for epoch in range(int(stored["epochs"]), epochs):
         random = np.random.default_rng([seed, epoch])
         order = random.permutation(len(images))[: steps * batch_size]
         losses = [
-            trainer.train_on_batch(_shifted(images[chosen], random), labels[chosen])
+            trainer.train_on_batch(_changed(images[chosen], recipe, random), targets[chosen])
             for chosen in order.reshape(steps, batch_size)
         ]
+        state = {str(index): variable.numpy() for index, variable in enumerate(variables)}
+        feature_cache.write(unfinished, described, {**state, "epochs": np.int64(epoch + 1)})
         if (epoch + 1) % max(1, epochs // 6) == 0:
             report(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}")
 
 
 def _class_frequencies(name: str, labels: np.ndarray) -> list[float]:
-    counts = np.bincount(labels, minlength=NUM_CLASSES[name])
-    return (counts / len(labels)).tolist()
+    return (np.bincount(labels, minlength=NUM_CLASSES[name]) / len(labels)).tolist()
 
 
 def _normalise_features(model: keras.Model, images: np.ndarray) -> None:
@@ -276,7 +356,7 @@ def _normalise_features(model: keras.Model, images: np.ndarray) -> None:
 
     A ReLU commutes with positive factors, so the logits stay what they were.
     """
-    features = model.predict(images, verbose=0)[0]
+    features = _outputs(model, images)[0]
     scale = float(np.sqrt(np.mean(np.square(features, dtype=np.float64))))
     before, after = model.get_layer("features"), model.get_layer("logits")
     before.set_weights([weight / scale for weight in before.get_weights()])
@@ -284,17 +364,28 @@ def _normalise_features(model: keras.Model, images: np.ndarray) -> None:
     after.set_weights([kernel * scale, bias])
 
 
-def _shifted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Moves each image [n, h, w, c] by -1, 0 or 1 pixel along both axes, filling with zeros."""
+def _outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """Returns features and logits of uint8 images, without XLA, which compiles for each shape."""
+    batches = np.array_split(images, -(-len(images) // 1000))
+    parts = [model(batch / np.float32(255.0), training=False) for batch in batches]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _changed(images: np.ndarray, recipe: _Recipe, random: np.random.Generator) -> np.ndarray:
+    """Moves uint8 images [n, h, w, c], may mirror every other one; float32 in [0, 1]."""
     height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    tops, lefts = random.integers(0, 3, size=(2, len(images)))
-    return np.stack(
+    shift, mode = (2, "reflect") if recipe.residual else (1, "constant")
+    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode)
+    tops, lefts = random.integers(0, 2 * shift + 1, size=(2, len(images)))
+    moved = np.stack(
         [
             image[top : top + height, left : left + width]
             for image, top, left in zip(padded, tops, lefts, strict=True)
         ]
     )
+    if recipe.residual:
+        moved[::2] = moved[::2, :, ::-1]
+    return moved.astype(np.float32) / np.float32(255.0)
 
 
 def _npz(arrays: list[np.ndarray]) -> bytes:

@@ -1,9 +1,10 @@
 """Feature extractors by name: what scores are computed on.
 
-`digits` and `mnist` are small classifiers trained by this project on those data sets (features and
-logits), `random_conv` a convolutional network with fixed random weights for images of any size
-(features only), `identity` the coordinates of vector data themselves. A score is comparable only
-with scores of the same extractor, so each carries its name.
+`cifar10`, `digits` and `mnist` are small classifiers trained by this project on those data sets
+(features and logits), `random_conv` a convolutional network with fixed random weights for images of
+any size (features only), `identity` the coordinates of vector data themselves. `inception:<path>`
+is a user's own network, see `kgzoo.evaluation.inception`. A score is comparable only with scores of
+the same extractor, so each carries its name.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import classifiers, random_conv
+from kgzoo.evaluation import classifiers, inception, random_conv
 
 __all__ = ["Extractor", "default_name", "get", "names"]
 
@@ -26,6 +27,8 @@ class Extractor:
         has_logits: whether `extract` returns logits.
         class_frequencies: [k] float64, shares of the classes in the training split of a classifier;
             None without one.
+        fingerprint: text that changes with the weights, so that features may be kept on disk; None
+            where they are not worth it or not known.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Extractor:
         apply: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]],
         facts: dict,
         class_frequencies: np.ndarray | None = None,
+        fingerprint: str | None = None,
     ):
         """Wraps `apply`, a function of one float32 batch; `get` is the way to make one.
 
@@ -48,12 +52,14 @@ class Extractor:
             apply: batch [b, *image_shape] float32 -> (features [b, dim], logits [b, k] or None).
             facts: what `describe` adds to name, shape and dimension.
             class_frequencies: [k], where there is a classifier.
+            fingerprint: of the weights, for example their SHA-256.
         """
         self.name = name
         self.image_shape = tuple(image_shape)
         self.dim = dim
         self.has_logits = has_logits
         self.class_frequencies = class_frequencies
+        self.fingerprint = fingerprint
         self._apply = apply
         self._facts = dict(facts)
 
@@ -113,7 +119,7 @@ class Extractor:
 
 
 def names() -> list[str]:
-    """Returns the names `get` knows."""
+    """Returns the names `get` knows, beside `inception:<path>`."""
     return sorted([*classifiers.IMAGE_SHAPES, "identity", "random_conv"])
 
 
@@ -124,6 +130,10 @@ def default_name(dataset_name: str, kind: str, image_shape: tuple[int, ...] | No
         dataset_name: as in `Source.name`, with or without a version ("mnist:3.0.1").
         kind: "image" or "vector".
         image_shape: when given, a classifier for another shape is not chosen.
+
+    Returns:
+        The classifier of that data set if its weights are in the package, else `random_conv`;
+        `identity` for vectors.
     """
     if kind == "vector":
         return "identity"
@@ -131,26 +141,29 @@ def default_name(dataset_name: str, kind: str, image_shape: tuple[int, ...] | No
     shape = classifiers.IMAGE_SHAPES.get(dataset_name)
     if shape is None or (image_shape is not None and tuple(image_shape) != shape):
         return "random_conv"
-    return dataset_name
+    return dataset_name if classifiers.is_trained(dataset_name) else "random_conv"
 
 
 def get(name: str, image_shape: tuple[int, ...] | None = None) -> Extractor:
     """Returns the extractor of that name.
 
     Args:
-        name: one of `names()`.
-        image_shape: of one example; needed by `random_conv` and `identity`.
+        name: one of `names()`, or `inception:<path>`.
+        image_shape: of one example; needed by all but the classifiers.
 
     Raises:
-        UserError: unknown name, or a shape this extractor cannot take.
+        UserError: unknown name, weights that are not there, or a shape this extractor cannot take.
     """
-    if name not in names():
+    is_inception = name.startswith(inception.PREFIX)
+    if name not in names() and not is_inception:
         raise unknown_name("extractor", name, names())
     if name in classifiers.IMAGE_SHAPES:
         return _classifier(name, image_shape)
     if image_shape is None:
         raise UserError(f"Extractor {name!r} needs image_shape, the shape of one example.")
     image_shape = tuple(int(side) for side in image_shape)
+    if is_inception:
+        return _inception(name, image_shape)
     return _random_conv(image_shape) if name == "random_conv" else _identity(image_shape)
 
 
@@ -183,7 +196,8 @@ def _classifier(name: str, image_shape: tuple[int, ...] | None) -> Extractor:
     recorded = ("trained_on", "accuracy_held_out", "num_held_out", "seed", "sha256")
     described = {key: facts[key] for key in (*recorded, "class_frequencies")}
     frequencies = np.asarray(facts["class_frequencies"], np.float64)
-    return Extractor(name, expected, dim, True, apply, described, frequencies)
+    fingerprint = facts["sha256"]
+    return Extractor(name, expected, dim, True, apply, described, frequencies, fingerprint)
 
 
 def _identity(shape: tuple[int, ...]) -> Extractor:
@@ -193,6 +207,12 @@ def _identity(shape: tuple[int, ...]) -> Extractor:
             "'random_conv' for images."
         )
     return Extractor("identity", shape, shape[0], False, lambda batch: (batch, None), {})
+
+
+def _inception(name: str, shape: tuple[int, ...]) -> Extractor:
+    apply, dim, has_logits, facts = inception.load(name, shape)
+    # Nobody recorded how often its classes were seen in training.
+    return Extractor(name, shape, dim, has_logits, apply, facts, None, facts["sha256"])
 
 
 def _random_conv(shape: tuple[int, ...]) -> Extractor:
@@ -208,4 +228,5 @@ def _random_conv(shape: tuple[int, ...]) -> Extractor:
         False,
         lambda batch: (forward(batch).numpy(), None),
         facts,
+        fingerprint=f"seed {random_conv.SEED}",
     )

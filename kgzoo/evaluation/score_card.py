@@ -16,6 +16,7 @@ import numpy as np
 from kgzoo import data
 from kgzoo.errors import UserError
 from kgzoo.evaluation import (
+    feature_cache,
     features,
     files,
     lenet_scores,
@@ -195,10 +196,8 @@ def _as_stored(samples: np.ndarray, reference: Reference) -> np.ndarray:
 def _extract(
     extractor: features.Extractor, source: data.Source, limit: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Extracts batch by batch, so that a streamed split never has to fit into memory."""
-    parts = [extractor.extract(batch) for batch in data.batches(source, _BATCH_SIZE, limit)]
-    logits = np.concatenate([part[1] for part in parts]) if extractor.has_logits else None
-    return np.concatenate([part[0] for part in parts]), logits
+    """Extracts batch by batch, or takes what an earlier process kept; see `feature_cache`."""
+    return feature_cache.extract(extractor, source, limit, _BATCH_SIZE)
 
 
 def _between_halves(
@@ -258,7 +257,12 @@ def _classifier_entries(logits: np.ndarray, reference: Reference, common: dict) 
 def _confidence_entries(
     logits: np.ndarray, reference: Reference, suffix: str, common: dict
 ) -> dict:
-    """Returns the two entries of `scores.classifier_scores`, `suffix` after their names."""
+    """Returns the two entries of `scores.classifier_scores`, `suffix` after their names.
+
+    None for a classifier whose training data are not known, as the user's Inception.
+    """
+    if reference.class_frequencies is None:
+        return {}
     conventions = {
         "expected_entropy": scores.ENTROPY_CONVENTION,
         "classifier_score": scores.CLASSIFIER_CONVENTION,
