@@ -225,10 +225,12 @@ class Chains:
         latents, key = [rows, self._latent_dim], tf.TensorSpec([2], tf.int64)
         shapes = (latents, [points, *example_shape], [_SEGMENT + 1], [_SEGMENT])
         shapes += ([_SEGMENT, *latents], [_SEGMENT, rows])
-        segment = tf.function(self._run_segment, jit_compile=jit or None).get_concrete_function(
+        # A decoder is not for autograph to rewrite.
+        run = tf.function(self._run_segment, autograph=False, jit_compile=jit or None)
+        segment = run.get_concrete_function(
             *(tf.TensorSpec(shape) for shape in shapes), tf.TensorSpec([], tf.int32)
         )
-        noise = tf.function(self._draw).get_concrete_function(
+        noise = tf.function(self._draw, autograph=False).get_concrete_function(
             tf.TensorSpec([points], tf.int64), key, tf.TensorSpec([], tf.int64)
         )
         return segment, noise
@@ -286,7 +288,7 @@ class Chains:
         from tensorflow_probability.python.mcmc import sample_annealed_importance
 
         examples = tf.repeat(examples, self._chains, axis=0)
-        rows = len(state)
+        rows = state.shape[0]
 
         def move(index, state, weights, accepted):
             proposal, target = ais_moves.neighbours(

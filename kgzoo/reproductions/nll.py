@@ -153,9 +153,9 @@ def _not_comparable(spent: Scale, config: Mapping[str, Any], points: int) -> str
         reasons.append("one fixed draw of the training images")
     if config["dataset"] == "mnist" and config["steps"] < nll_runs.PAPER_STEPS:
         reasons.append(f"{config['steps']:,} of {nll_runs.PAPER_STEPS:,} updates")
-    ours = (points, spent.chains, spent.temperatures)
-    wanted = (paper.test_points, paper.chains, paper.temperatures)
-    for name, found, asked in zip(Scale._fields[1:], ours, wanted, strict=True):
+    ours = {"test_points": points, "chains": spent.chains, "temperatures": spent.temperatures}
+    for name, found in ours.items():
+        asked = getattr(paper, name)
         if found < asked:
             reasons.append(f"{found} of {asked} {name.replace('_', ' ')}")
     return "; ".join(reasons)
