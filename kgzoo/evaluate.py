@@ -2,6 +2,7 @@
 
   python -m kgzoo.evaluate runs/smmd_digits
   python -m kgzoo.evaluate runs/smmd_digits/export/smmd_digits/1 --dataset=digits
+  python -m kgzoo.evaluate runs/smmd_digits --gallery=pictures/
   python -m kgzoo.evaluate my_images/ --dataset=cifar10 --data_dir=~/tensorflow_datasets
   python -m kgzoo.evaluate --train_extractor=digits --out=weights/
 
@@ -40,6 +41,7 @@ def _flags() -> flags.FlagValues:
     )
     string("checkpoint", "of a run: newest or best [newest]")
     string("out", "file for the scores as JSON (or folder for --train_extractor)")
+    string("gallery", "folder for pictures of a run: interpolations, neighbours, carpets ...")
     string("train_extractor", "train the classifier of this name instead of scoring")
     flags.DEFINE_integer(
         "num_samples", 2000, "samples to draw of a model; of a folder all", 2, flag_values=values
@@ -83,6 +85,10 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{target} is not a folder; give a run, an export or a folder of images.")
     if options["out"] and Path(options["out"]).is_dir():
         raise UserError(f"--out={options['out']} is a folder; give a file.")
+    if options["gallery"] and not (target / "config.json").is_file():
+        raise UserError(f"--gallery={options['gallery']} needs a run, not {target}; leave it out.")
+    if options["gallery"] and Path(options["gallery"]).is_file():
+        raise UserError(f"--gallery={options['gallery']} is a file; give a folder.")
     card = _score(target, options)
     if options["out"]:
         from kgzoo.evaluation import score_card
@@ -137,7 +143,45 @@ def _score_run(target: Path, options: dict[str, Any]) -> dict[str, Any]:
     card = _card(samples, reference, options)
     if options["ais_points"]:
         card["negative_log_likelihood"] = _likelihood(model, reference.source, options)
+    if options["gallery"]:
+        _write_gallery(model, target, samples, reference, run, options)
     return {**card, "target": str(target), "step": step}
+
+
+def _write_gallery(
+    model: Any, target: Path, samples: Any, reference: Any, run: Any, options: dict[str, Any]
+) -> None:
+    """Draws what the model allows, and prints the files to stderr."""
+    import numpy as np
+
+    from kgzoo import data
+    from kgzoo.evaluation import galleries
+    from kgzoo.serving import interpolation
+
+    source, train = reference.source, reference.train
+    if train is None and source.kind == "image":
+        dataset, folder = options["dataset"] or run.dataset, options["data_dir"] or run.data_dir
+        split = "all" if source.name.startswith("image_folder:") else "train"
+        train = data.load(dataset, split, _expanded(folder), image_size=source.shape[0]).examples
+    index = np.arange(16, dtype=np.int32)
+    seeds = np.stack([np.full_like(index, options["seed"]), index], axis=1)
+    written = galleries.write_gallery(
+        Path(options["gallery"]).expanduser(),
+        samples,
+        kind=source.kind,
+        latents=model.sample_from_seeds(seeds)[1].numpy(),
+        decode=model.decode,
+        path=interpolation.path_of(model.latent_distribution),
+        train=train,
+        extract=reference.extractor.extract,
+        real=source.examples,
+        labels=source.labels,
+        critic_features=model.critic_features if model.has_critic else None,
+        run=target,
+        seed=options["seed"],
+    )
+    for path in written:
+        print(path, file=sys.stderr)
 
 
 def _likelihood(model: Any, source: Any, options: dict[str, Any]) -> dict[str, Any]:

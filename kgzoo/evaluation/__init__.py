@@ -6,16 +6,21 @@ whose features and logits an extractor uses), `inception` (a file of the user's)
 (fixed random features), `feature_cache` (real features, kept between processes), `scores`
 (numbers from features), `neighbours`, `two_sample` (of features), `similarity`, `lenet_scores` (of
 pixels), `modes` (of points of a mixture), `ais` (log-likelihoods of decoders), `score_card` (what
-goes into scores.json), `pictures` (grids, scatter plots, histograms), `tfgan` (the one place that
-knows how TF-GAN is imported), `files` (whole or absent).
+goes into scores.json), `pictures` (grids, scatter plots, histograms), `galleries` (pictures of a
+trained model, by `carpets`, `embeddings` and `curves`), `tfgan` (the one place that knows how
+TF-GAN is imported), `files` (whole or absent).
 """
 
 __all__ = [
     "ais",
+    "carpets",
     "classifiers",
+    "curves",
+    "embeddings",
     "feature_cache",
     "features",
     "files",
+    "galleries",
     "inception",
     "lenet_scores",
     "modes",
