@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kgzoo import data
 from kgzoo.errors import UserError
-from kgzoo.evaluation import feature_cache, features
+from kgzoo.evaluation import archives, feature_cache, features
 
 
 class _Trap:
@@ -104,7 +104,7 @@ class FeatureCacheTest(tf.test.TestCase):
         nan = np.where(np.arange(64) == 5, np.float32(np.nan), x)
 
         def store(description=described, **arrays):
-            feature_cache.write(path, description, arrays)
+            archives.write(path, description, arrays)
 
         def pickled():
             trap = np.array([_Trap(self.folder / "executed")], dtype=object)
@@ -133,7 +133,7 @@ class FeatureCacheTest(tf.test.TestCase):
         with mock.patch.dict(os.environ, {"KGZOO_CACHE": str(blocked)}):
             self._assert_expected(self._extract(), 1)
             self._assert_expected(self._extract(), 1)
-        with mock.patch.object(feature_cache.files, "replace_file", side_effect=OSError("full")):
+        with mock.patch.object(archives.files, "replace_file", side_effect=OSError("full")):
             self._assert_expected(self._extract(), 1)
         with mock.patch.object(feature_cache, "MAX_BYTES", 60 * (64 + 10) * 4 - 1):
             self._assert_expected(self._extract(), 1)

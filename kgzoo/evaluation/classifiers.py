@@ -25,7 +25,7 @@ import numpy as np
 from kgzoo import data
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import feature_cache, files
+from kgzoo.evaluation import archives, files
 
 __all__ = ["IMAGE_SHAPES", "NUM_CLASSES", "is_trained", "load", "train_extractor"]
 
@@ -331,7 +331,7 @@ def _fit(model, recipe, train, seed, epochs, batch_size, report, unfinished) -> 
     targets = np.eye(recipe.num_classes, dtype=np.float32)[train.labels]
     variables = [*model.variables, *trainer.optimizer.variables]
     described = repr((recipe, seed, epochs, batch_size, train.describe(), _versions()))
-    stored = feature_cache.read(unfinished, described) or {"epochs": 0}
+    stored = archives.read(unfinished, described) or {"epochs": 0}
     for index, variable in enumerate(variables if stored["epochs"] else ()):
         variable.assign(stored[str(index)])
     for epoch in range(int(stored["epochs"]), epochs):
@@ -342,7 +342,7 @@ def _fit(model, recipe, train, seed, epochs, batch_size, report, unfinished) -> 
             for chosen in order.reshape(steps, batch_size)
         ]
         state = {str(index): variable.numpy() for index, variable in enumerate(variables)}
-        feature_cache.write(unfinished, described, {**state, "epochs": np.int64(epoch + 1)})
+        archives.write(unfinished, described, {**state, "epochs": np.int64(epoch + 1)})
         if (epoch + 1) % max(1, epochs // 6) == 0:
             report(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}")
 

@@ -9,28 +9,24 @@ same with or without it.
 """
 
 import hashlib
-import io
 import json
 import os
 import pathlib
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kgzoo import __version__, data
-from kgzoo.evaluation import files
+from kgzoo.evaluation import archives
 
 if TYPE_CHECKING:
     from kgzoo.evaluation.features import Extractor
 
-__all__ = ["MAX_BYTES", "extract", "folder", "read", "write"]
+__all__ = ["MAX_BYTES", "extract", "folder"]
 
 MAX_BYTES = 500_000_000  # of one file; larger features are computed anew each time
-_DESCRIPTION = "description"
 
 
 def folder() -> pathlib.Path | None:
@@ -60,7 +56,7 @@ def extract(
     if extractor.fingerprint is not None and folder() is not None:
         described = _describe(extractor, source, limit)
         path = folder() / _file_name(extractor, source, described)
-        arrays = read(path, described)
+        arrays = archives.read(path, described)
         if arrays is not None and _fits(arrays, extractor, min(limit, source.num_examples)):
             return arrays["features"], arrays.get("logits")
     parts = [extractor.extract(batch) for batch in data.batches(source, batch_size, limit)]
@@ -71,42 +67,10 @@ def extract(
     # What would be refused on reading, such as features that are not finite, is not written either.
     if path is not None and small and _fits(arrays, extractor, len(arrays["features"])):
         try:
-            write(path, described, arrays)
+            archives.write(path, described, arrays)
         except OSError:
             pass  # A full disk or a folder of somebody else: the features are here all the same.
     return arrays["features"], arrays.get("logits")
-
-
-def read(path: str | os.PathLike, described: str) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a file of `write`, or None if it is absent, damaged or of another kind.
-
-    Args:
-        path: of the file.
-        described: what must have been written with the arrays.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if str(stored[_DESCRIPTION]) != described:
-                return None
-            return {name: stored[name] for name in stored.files if name != _DESCRIPTION}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
-        return None
-
-
-def write(path: str | os.PathLike, described: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays and their description as one .npz file, whole or absent, without pickle.
-
-    Args:
-        path: of the file; its folder is made.
-        described: any text that `read` has to be given again.
-        arrays: by name.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{_DESCRIPTION: np.array(described)}, **arrays)
-    files.replace_file(path, buffer.getvalue())
 
 
 def _describe(extractor: "Extractor", source: data.Source, limit: int) -> str:
