@@ -44,7 +44,7 @@ def row(value, **more):
 class OptionsTest(unittest.TestCase):
     def test_scales_and_their_numbers(self):
         paper = nll.scale_of(False, "paper", steps=0, test_points=500)
-        self.assertEqual(tuple(paper), (0, 500, 10, 1000))
+        self.assertEqual(tuple(paper), (0, 500, 10, 1000, 10, "sigmoid"))
         self.assertEqual(nll.scale_of(True, ""), nll.scale_of(False, "quick"))
         for arguments, numbers, words in (
             ((False, "papr"), {}, "did you mean 'paper'"),
