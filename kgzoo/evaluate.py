@@ -124,7 +124,12 @@ def _score(target: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _score_run(target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from kgzoo.evaluation import curves
     from kgzoo.training import run_folder
+
+    if options["gallery"]:
+        # Refused before the scores are computed where it cannot draw.
+        curves.blank_figure(1, 1, 1.0, 1.0)
 
     model, recorded, step = run_folder.load_run(target, options["checkpoint"] or "newest")
     run = recorded["config"]
@@ -295,7 +300,8 @@ def _table(card: dict[str, Any]) -> str:
             shown = f"{value:.5g}" if isinstance(value, (int, float)) else json.dumps(value)
             if "p_value" in entry:
                 shown += f" (p = {entry['p_value']:.3g}, {entry['num_permutations']} permutations)"
-            spread = "" if std is None else f" +- {std:.2g} (std over {entry.get('blocks', '')})"
+            over = entry.get("blocks", entry.get("splits", ""))
+            spread = "" if std is None else f" +- {std:.2g} (std over {over})"
             lines.append(f"{name:<30} {shown}{spread}")
             lines.append(f"{'':<30} {entry['convention']}")
             counted = {

@@ -64,7 +64,8 @@ def blank_figure(rows: int, columns: int, width: float, height: float) -> tuple[
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError(
-            "galleries draw with matplotlib, which is not installed; type pip install matplotlib."
+            "galleries draw with matplotlib, which is not installed; type pip install matplotlib "
+            "pillow."
         ) from None
     with matplotlib.rc_context(_STYLE):
         size = (width * columns, height * rows)
