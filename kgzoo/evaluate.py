@@ -206,9 +206,10 @@ def _likelihood(model: Any, source: Any, options: dict[str, Any]) -> dict[str, A
         progress=say,
     )
     print(file=sys.stderr)
+    finite = math.isfinite(found.mean)
     return {
-        "value": -found.mean if math.isfinite(found.mean) else None,
-        "standard_error": found.standard_error,
+        "value": -found.mean if finite else None,
+        "standard_error": found.standard_error if finite else None,
         "effective_sample_size": float(found.effective_sample_sizes.mean()),
         "convention": (
             "nats, by annealed importance sampling (an upper bound in expectation): "

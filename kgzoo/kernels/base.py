@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kgzoo.errors import UserError
+from kgzoo.kernels.chunks import by_groups
 
 __all__ = ["Derivatives", "Kernel", "Product", "Sum", "as_points", "positive"]
 
@@ -81,12 +82,8 @@ class Kernel:
         raise TypeError(f"{type(self).__name__} must define `matrix`.")
 
     def matrices(self, groups: tf.Tensor) -> tf.Tensor:
-        """Returns the kernel matrices `[b, n, n]` of groups of points `[b, n, d]`, of each its own.
-
-        Not by `tf.vectorized_map`, which loses gradients that are written by hand.
-        """
-        signature = tf.TensorSpec([groups.shape[1], groups.shape[1]], groups.dtype)
-        return tf.map_fn(lambda x: self.matrix(x, x), groups, fn_output_signature=signature)
+        """Returns the matrices `[b, n, n]` of groups of points `[b, n, d]`, of each its own."""
+        return by_groups(self.matrix, groups)
 
     def derivatives(self, x: tf.Tensor, y: tf.Tensor) -> Derivatives:
         """Returns value and derivatives at points `x` `[n, s]` and `y` `[m, s]`, in closed form.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from kgzoo.kernels.chunks import by_groups
 from kgzoo.kernels.sinc import product, sinc
 from kgzoo.kernels.spectral_networks import Network, apply, apply_with_tangents
 
@@ -61,8 +62,7 @@ class Dependence:
 
     def matrices(self, groups: tf.Tensor) -> tf.Tensor:
         """The same of groups of points `[b, n, d]`, of each with itself: `[b, n, n]`."""
-        signature = tf.TensorSpec([groups.shape[1], groups.shape[1]], groups.dtype)
-        return tf.map_fn(lambda x: self.matrix(x, x), groups, fn_output_signature=signature)
+        return by_groups(self.matrix, groups)
 
     def sampled(self, x: tf.Tensor, y: tf.Tensor, noise: tf.Tensor, phases: tf.Tensor) -> tf.Tensor:
         """Mean of 2 cos(omega . x + b) cos(omega . y + b) over eps and phases b, `[n, m]`."""
