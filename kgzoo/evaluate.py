@@ -210,7 +210,7 @@ def _likelihood(model: Any, source: Any, options: dict[str, Any]) -> dict[str, A
     return {
         "value": -found.mean if finite else None,
         "standard_error": found.standard_error if finite else None,
-        "effective_sample_size": float(found.effective_sample_sizes.mean()),
+        "effective_sample_size": float(found.effective_sample_sizes.mean()) if finite else None,
         "convention": (
             "nats, by annealed importance sampling (an upper bound in expectation): "
             f"{found.settings['chains']} chains of {found.settings['temperatures']} temperatures, "
