@@ -73,7 +73,7 @@ _BUDGETS = {
         own=dict.fromkeys(("kernel_gan_ae", "mmd_net_ae"), {"autoencoder_steps": 500}),
     ),
     "cpu": Budget(
-        *("mnist", 1000),
+        *("mnist", 300),
         cards=True,
         # The card's DC generator of twice the width takes four times as long.
         own={**_SHORT_AUTOENCODER, "kernel_gan_dc": {"generator_width": 32}},

@@ -37,14 +37,14 @@ _BUDGETS = {
     "quick": Budget("digits", 200, fields=_COMMON, seeds=1),
     # A quarter of the paper's filters.
     "cpu": Budget(
-        *("cifar10", 2000),
+        *("cifar10", 600),
         fields={
             **_COMMON,
             **{"network": "sndcgan", "generator_width": 16, "critic_width": 16},
             **{"latent_dim": 128, "latent_distribution": "uniform", "num_samples": 5000},
             **{"critic_learning_rate": 2e-4, "generator_learning_rate": 2e-4},
         },
-        choice_steps=500,
+        choice_steps=150,
     ),
     "paper": Budget("cifar10", 200_000, cards=True),
 }

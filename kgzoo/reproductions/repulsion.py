@@ -40,10 +40,10 @@ _BUDGETS = {
     "quick": Budget("digits", 200, seeds=1),
     # A quarter of the paper's filters.
     "cpu": Budget(
-        *("cifar10", 2000),
+        *("cifar10", 600),
         cards=True,
         fields={"generator_width": 16, "critic_width": 16, "num_samples": 5000},
-        choice_steps=500,
+        choice_steps=150,
     ),
     "paper": Budget("cifar10", 100_000, cards=True),
 }

@@ -52,7 +52,7 @@ _BUDGETS = {
     "quick": Budget("digits", 300, seeds=1),
     # A quarter of the filters of the usual networks on MNIST.
     "cpu": Budget(
-        *("mnist", 2500),
+        *("mnist", 600),
         fields={"generator_width": 16, "critic_width": 16, "num_samples": 5000},
     ),
     "paper": Budget(
