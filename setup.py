@@ -41,7 +41,7 @@ EXTRAS = {
     "bench": ["torch==2.13.0"],
     "lipmmd": ["clarabel", "cvxpy"],
     "plots": ["matplotlib>=3.10", "pillow"],
-    "test": ["hypothesis", "pytest", "pytest-xdist", "ruff"],
+    "test": ["hypothesis", "pytest", "pytest-xdist", "pyyaml", "ruff"],
 }
 # The tests run the methods and figures that need the other two.
 EXTRAS["test"] += EXTRAS["lipmmd"] + EXTRAS["plots"]

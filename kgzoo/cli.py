@@ -5,6 +5,7 @@ every `UserError`, into one sentence. Nothing here imports TensorFlow.
 """
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -17,7 +18,15 @@ from kgzoo.errors import UserError, suggest
 __all__ = ["Overrides", "help_text", "main", "parse", "quiet_tensorflow", "run"]
 
 Overrides = list[tuple[str, str]]
-_VERBS = ("main", "evaluate", "export", "reproduce", "report")
+# Of the console script: what each does; `train` is the module `main`.
+_VERBS = {
+    "train": "train a method, score it, export it",
+    "evaluate": "score a run, an export or a folder of images; draw what a run has learned",
+    "export": "export a run again",
+    "reproduce": "re-run a figure or table of a paper",
+    "report": "one HTML page about one or several runs",
+}
+_LONGEST_WORD = 1000
 _CHOOSE = "; choose train, evaluate, export, reproduce or report."
 
 
@@ -45,10 +54,28 @@ def parse(
         name = error.flagname
         hint = suggest(name, known) or "; --help lists the flags."
         raise UserError(f"--{name} is not a flag{hint}") from None
+    except flags.IllegalFlagValueError as error:
+        raise UserError(_wrong_value(str(error), values)) from None
+    except RecursionError:
+        # absl looks for the nearest flag letter by letter.
+        raise UserError("a flag has a name of thousands of letters; --help lists them.") from None
+    except UnicodeError:
+        # absl reads further flags from the file of --flagfile.
+        raise UserError("--flagfile is no text in UTF-8; give another file.") from None
     except flags.Error as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message}; --help lists the flags.") from None
     return positional, card, overrides
+
+
+def _wrong_value(said: str, values: flags.FlagValues) -> str:
+    """Turns what absl says of a value that does not fit its flag into a sentence."""
+    typed = re.match(r"flag --(?:no)?(\w+?)=(.*?): ", said, re.DOTALL)
+    if typed is None or typed[1] not in values:
+        return f"{' '.join(said.split())}; --help lists the flags."
+    wanted = values[typed[1]].parser.syntactic_help or "true or false"
+    wanted = wanted.replace("an integer", "a whole number").replace("integer", "whole number")
+    return f"--{typed[1]}={typed[2]} does not fit; give {wanted}."
 
 
 def _split_config(args: Sequence[str]) -> tuple[str | None, Overrides, list[str]]:
@@ -88,9 +115,12 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     """Runs a verb and exits: 0, or 2 after printing the sentence of a `UserError`."""
     argv = list(sys.argv if argv is None else argv)
     try:
+        if os.environ.get("KGZOO_METHODS"):
+            # A method's file imports TensorFlow, whenever the catalogue asks for it.
+            quiet_tensorflow()
         code = verb(argv) or 0
     except UserError as error:
-        print(f"kgzoo: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"kgzoo: {_plain(str(error))}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("kgzoo: interrupted.", file=sys.stderr)
@@ -98,7 +128,7 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     except BrokenPipeError:
         code = 128 + signal.SIGPIPE
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
+        where = f" {_plain(str(error.filename))}" if error.filename else ""
         print(
             f"kgzoo: the file system refused{where} ({error.strerror or error}); make room or "
             "choose another folder, then type the same command.",
@@ -113,6 +143,12 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
         code = 2
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _plain(text: str) -> str:
+    """Returns text on one line, words that are longer than any file's name being cut."""
+    words = (word if len(word) <= _LONGEST_WORD else f"{word[:80]}.." for word in text.split())
+    return " ".join(words)
 
 
 def quiet_tensorflow() -> None:
@@ -139,16 +175,19 @@ def quiet_tensorflow() -> None:
 
 
 def main() -> None:
-    """The console script: `kgzoo [train|evaluate|export|...] ...`; without a verb it trains."""
+    """The console script: `kgzoo train|evaluate|export|... ...`; without a verb it lists them."""
     import importlib
 
-    argv = sys.argv
-    name = "main"
-    if len(argv) > 1 and not argv[1].startswith("-"):
-        name = {"train": "main"}.get(argv[1], argv[1])
-        if name not in _VERBS:
-            hint = suggest(argv[1], ("train", *_VERBS[1:])) or _CHOOSE
-            print(f"kgzoo: {argv[1]} is not a verb{hint}", file=sys.stderr)
-            sys.exit(2)
-        argv = [argv[0], *argv[2:]]
-    run(importlib.import_module(f"kgzoo.{name}").main, argv)
+    verb, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if verb in ("", "help", "-h", "--help"):
+        lines = [f"  kgzoo {name:<10} {text}" for name, text in _VERBS.items()]
+        print("\n".join(["Verbs, each with --help:", *lines, "Try it: kgzoo train"]))
+        return
+    if verb not in _VERBS:
+        flag = verb.startswith("-")
+        hint = "" if flag else suggest(verb, _VERBS)
+        wrong = f"there is no verb before {verb}" if flag else f"{verb} is not a verb"
+        print(f"kgzoo: {wrong}{hint or _CHOOSE}", file=sys.stderr)
+        sys.exit(2)
+    module = importlib.import_module(f"kgzoo.{'main' if verb == 'train' else verb}")
+    run(module.main, [sys.argv[0], *rest])

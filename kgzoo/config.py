@@ -8,7 +8,10 @@ import ast
 import difflib
 import importlib.util
 import math
+import numbers
+import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import ml_collections
 
 from kgzoo import catalog
-from kgzoo.errors import UserError, suggest, unknown_name
+from kgzoo.errors import UserError, shown, suggest, unknown_name
 from kgzoo.fields import CHOICES, DATASET_SETTINGS, FIELDS, FREE_ON_RESUME, check
 
 __all__ = [
@@ -72,6 +75,8 @@ def compose(
     from_card = load_card(card) if card else {}
     choice = {"method": method, "dataset": dataset}
     for field, explicit in choice.items():
+        if not isinstance(explicit, (str, type(None))):
+            raise UserError(f"{field}={shown(explicit)} is not a name; give one in quotes.")
         if explicit is not None and from_card.get(field, explicit) != explicit:
             raise UserError(
                 f"--{field}={explicit} contradicts {field}={from_card[field]} of the run card "
@@ -87,7 +92,7 @@ def compose(
     for layer in (settings, row.settings(), from_card, choice, chosen):
         for name, value in layer.items():
             if name not in FIELDS:
-                raise UserError(f"--config.{name} is not a field{_near(name)}")
+                raise UserError(f"--config.{_plain(name)} is not a field{_near(name)}")
             values[name] = parse_value(name, value)
     if values["method"] != choice["method"] or values["dataset"] != choice["dataset"]:
         raise UserError(
@@ -111,30 +116,61 @@ def parse_value(name: str, value: Any) -> Any:
     kind = type(default)
     try:
         if kind is str:
-            return str(value)
+            return _text(value)
         if kind is bool and isinstance(value, str):
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        parsed = ast.literal_eval(value.replace("_", "")) if isinstance(value, str) else value
+        parsed = _literal(value) if isinstance(value, str) else value
         if kind is tuple:
-            parsed = tuple(float(item) for item in parsed)
-            # An empty default stands for a tuple of any length.
-            wrong_length = default and len(parsed) != len(default)
-            if wrong_length or not all(map(math.isfinite, parsed)):
-                raise ValueError
-            return parsed
+            return _floats(parsed, len(default))
         if kind is bool:
             if not isinstance(parsed, bool):
                 raise ValueError
             return parsed
-        if isinstance(parsed, bool) or not isinstance(parsed, (int, float)):
-            raise ValueError
-        if not math.isfinite(parsed) or kind(parsed) != parsed:
-            raise ValueError
-        return kind(parsed)
-    except (ValueError, TypeError, KeyError, SyntaxError, OverflowError, MemoryError):
+        return _number(parsed, kind)
+    # What Python finds wrong with a literal, its depth and its length included.
+    except (
+        *(ValueError, TypeError, KeyError, SyntaxError),
+        *(OverflowError, MemoryError, RecursionError),
+    ):
         words = {bool: "true or false", int: "a whole number", float: "a finite number"}
+        words[str] = "text"
         wanted = words.get(kind, f"a tuple like {default or (1.0, 0.5)}")
-        raise UserError(f"--config.{name}={value} does not fit; give {wanted}.") from None
+        raise UserError(f"--config.{name}={_plain(value)} does not fit; give {wanted}.") from None
+
+
+def _plain(value: Any) -> str:
+    """Returns a value as it is typed, on one line."""
+    return shown(value).strip("'\"") if isinstance(value, str) else shown(value)
+
+
+def _text(value: Any) -> str:
+    value = os.fspath(value)
+    # No file system takes the null character.
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    return value
+
+
+def _literal(text: str) -> Any:
+    with warnings.catch_warnings():
+        # Python warns of odd literals in lines of its own.
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text.replace("_", ""))
+
+
+def _number(value: Any, kind: type) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError
+    if not math.isfinite(value) or (kind is int and int(value) != value):
+        raise ValueError
+    return kind(value)
+
+
+def _floats(values: Any, length: int) -> tuple[float, ...]:
+    """Returns a tuple of so many floats; of any number of them for 0."""
+    if not isinstance(values, (list, tuple)) or (length and len(values) != length):
+        raise ValueError
+    return tuple(_number(value, float) for value in values)
 
 
 def cards_folder() -> Path:
@@ -156,13 +192,17 @@ def load_card(card: str) -> dict[str, Any]:
     """
     name, _, argument = card.partition(":")
     path = Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         path = cards_folder() / path.name
-    if not path.is_file():
+    if not _is_file(path):
         known = sorted(path.name for path in cards_folder().glob("*.py"))
         near = difflib.get_close_matches(path.name, known, 1)
-        hint = f"did you mean configs/{near[0]}?" if near else f"shipped cards: {', '.join(known)}."
-        raise UserError(f"--config={name} is not a file; {hint}")
+        hint = (
+            f"did you mean configs/{near[0]}?"
+            if near
+            else f"choose a shipped card: {', '.join(known)}."
+        )
+        raise UserError(f"--config={_plain(name)} is not a file; {hint}")
     spec = importlib.util.spec_from_file_location(f"kgzoo_card_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config={name} is not a Python file; give a run card like configs/x.py.")
@@ -172,17 +212,26 @@ def load_card(card: str) -> dict[str, Any]:
         fields = dict(module.get_config(argument or None))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A card is a program of the user's: whatever goes wrong in it is told in one sentence.
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise UserError(
             f"--config={name} is no run card ({what}); it needs get_config(arg) that returns a "
             "dict of fields."
         ) from None
     for field in fields:
         if field not in FIELDS:
-            raise UserError(f"the run card {name} sets {field}, which is not a field{_near(field)}")
+            raise UserError(
+                f"the run card {name} sets {_plain(field)}, which is not a field{_near(field)}"
+            )
     return fields
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A name longer than any file's.
+        return False
 
 
 def parse_card_argument(

@@ -66,9 +66,9 @@ def _scores(workdir: Path, step: int) -> dict | None:
     path = workdir / "scores.json"
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return scores if scores.get("step") == step else None
+    return scores if isinstance(scores, dict) and scores.get("step") == step else None
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 Strings and numbers only, no heavy import. `kgzoo.config` composes a config from them.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from kgzoo.errors import UserError, suggest
+from kgzoo.errors import UserError, shown, suggest
 
 __all__ = ["CHOICES", "DATASET_SETTINGS", "FIELDS", "FREE_ON_RESUME", "check"]
 
@@ -19,12 +20,17 @@ FIELDS: dict[str, tuple[Any, str]] = {
         "digits, a TFDS image set, image_folder:<dir>, ring2d, mog, gaussian, ..",
     ),
     "data_dir": ("", "folder of prepared TFDS data sets; empty: the TFDS default"),
+    "init_from": ("", "name or path of a trained model whose networks the run begins with"),
     "image_size": (0, "height and width in pixels; 0: the data set's own"),
     "steps": (100_000, "generator updates"),
     "seed": (0, "seed of weights, noise and data order"),
-    "strategy": ("auto", "auto, one or mirrored"),
+    "strategy": ("auto", "auto, one, mirrored or multi_worker (processes of TF_CONFIG)"),
     "batch_size": (64, "real examples per update, over all replicas"),
-    "precision": ("float32", "float32 or mixed_bfloat16 (kernels and norms stay float32)"),
+    "precision": (
+        "float32",
+        "of networks: float32, mixed_bfloat16 or auto (mixed where it is fast); kernels, norms, "
+        "penalties and solves are float32",
+    ),
     "threads": (0, "CPU threads of one op; 0: all cores"),
     "deterministic": (True, "whether only deterministic TensorFlow ops may run"),
     "network": ("dcgan_small", "pair of architectures: dcgan_small, sndcgan, mlp, gmmn, .."),
@@ -101,6 +107,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "early_critic_steps": (0, "critic updates before each early step; 0: no early schedule"),
     "early_steps": (25, "first steps that are early ones"),
     "early_every_steps": (500, "later steps that are: multiples of this; 0: none"),
+    "joint_update": (False, "whether both players learn from one forward pass; 1 critic step"),
     "instance_noise": (0.0, "deviation of the noise on all that the critic sees"),
     "instance_noise_steps": (0, "steps over which that noise falls to 0; 0: it stays"),
     "label_smoothing": (0.0, "weight of real examples in the critic's generated class"),
@@ -231,13 +238,17 @@ _ABOVE_ZERO = (
 )
 _SHARES = ("autoencoder_dropout", "encoder_dropout", "momentum")
 _LARGEST_SEED = 2**31 - 1
+# Trainings count in int64 and compute in float32, whose largest number is 3e38; a bandwidth's
+# square and its inverse must be normal numbers too.
+_LARGEST_COUNT, _LARGEST_NUMBER, _SMALLEST_NUMBER = 2**62, 1e30, 1e-30
+_LEAST_BANDWIDTH, _MOST_BANDWIDTH, _MOST_BANDWIDTHS = 1e-18, 1e18, 100
 _AT_MOST = {
     "threads": 1024,
     "image_size": 4096,
     **dict.fromkeys(("generator_width", "critic_width", "output_dim", "critic_steps"), 10_000),
     **dict.fromkeys(("batch_size", "latent_dim", "steps_per_execution"), 100_000),
     **dict.fromkeys(("early_critic_steps", "relative_kid_lag", "kernel_width"), 10_000),
-    "kernel_samples": 1_000_000,
+    **dict.fromkeys(("kernel_samples", "kernel_chunk_rows"), 1_000_000),
     "autoencoder_steps": 10**9,
     **dict.fromkeys(("latent_samples", "aggregate_samples", "score_eigenfunctions"), 10_000),
     **dict.fromkeys(("relative_kid_p_value", "relative_kid_decay"), 1),
@@ -249,8 +260,8 @@ _AT_MOST = {
 
 # Refused before TensorFlow is imported; a test holds them equal to what the packages accept.
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "strategy": ("auto", "one", "mirrored"),
-    "precision": ("float32", "mixed_bfloat16"),
+    "strategy": ("auto", "one", "mirrored", "multi_worker"),
+    "precision": ("float32", "mixed_bfloat16", "auto"),
     "network": (
         *("mlp", "mlp_two", "mlp_tanh", "mlp_vae", "gmmn", "dcgan_small", "sndcgan", "dcgan64"),
         *("dcgan_resnet", "resnet", "gram_mnist", "gram_dcgan", "gram_dcgan_weak", "li_dcgan"),
@@ -306,26 +317,54 @@ def check(values: Mapping[str, Any]) -> None:
                 suggest(values[name], filter(None, known)) if isinstance(values[name], str) else ""
             )
             hint = hint or f"; choose one of {listed}."
-            raise UserError(f"{name}={values[name]!r} is not known{hint}")
+            raise UserError(f"{name}={shown(values[name])} is not known{hint}")
     for name, least in _AT_LEAST.items():
         if values[name] < least:
-            raise UserError(f"--config.{name}={values[name]} is too small; give {least} or more.")
+            value = shown(values[name])
+            raise UserError(f"--config.{name}={value} is too small; give {least} or more.")
     for name, most in _AT_MOST.items():
         if values[name] > most:
-            raise UserError(f"--config.{name}={values[name]} is too large; give at most {most}.")
+            value = shown(values[name])
+            raise UserError(f"--config.{name}={value} is too large; give at most {most}.")
     for name in _ABOVE_ZERO:
         if not values[name] > 0:
             raise UserError(
                 f"--config.{name}={values[name]} must be above 0; give a positive number."
             )
+        if values[name] < _SMALLEST_NUMBER:
+            raise UserError(
+                f"--config.{name}={values[name]} is too small; give {_SMALLEST_NUMBER} or more."
+            )
     for name in ("adam_beta1", "adam_beta2", "rmsprop_decay", "label_smoothing", *_SHARES):
         if not 0 <= values[name] < 1:
-            raise UserError(f"--config.{name}={values[name]} must lie in [0, 1).")
-    if not all(bandwidth > 0 for bandwidth in values["bandwidths"]):
-        raise UserError(
-            f"--config.bandwidths={values['bandwidths']} must be above 0; give positive numbers."
-        )
+            raise UserError(
+                f"--config.{name}={values[name]} is out of range; give a number in [0, 1)."
+            )
+    _check_bandwidths(values["bandwidths"])
+    for name, (default, _) in FIELDS.items():
+        most = {int: _LARGEST_COUNT, float: _LARGEST_NUMBER}.get(type(default), math.inf)
+        if type(default) in (int, float) and abs(values[name]) > most:
+            raise UserError(
+                f"--config.{name}={shown(values[name])} is too large; give at most {most}."
+            )
     if values["seed"] > _LARGEST_SEED:
         raise UserError(
-            f"--config.seed={values['seed']} is too large; give at most {_LARGEST_SEED}."
+            f"--config.seed={shown(values['seed'])} is too large; give at most {_LARGEST_SEED}."
+        )
+
+
+def _check_bandwidths(bandwidths: tuple[float, ...]) -> None:
+    if not all(bandwidth > 0 for bandwidth in bandwidths):
+        raise UserError(
+            f"--config.bandwidths={shown(bandwidths)} must be above 0; give positive numbers."
+        )
+    if not all(_LEAST_BANDWIDTH <= bandwidth <= _MOST_BANDWIDTH for bandwidth in bandwidths):
+        raise UserError(
+            f"--config.bandwidths={shown(bandwidths)} are out of range; give numbers from "
+            f"{_LEAST_BANDWIDTH} to {_MOST_BANDWIDTH}."
+        )
+    if len(bandwidths) > _MOST_BANDWIDTHS:
+        raise UserError(
+            f"--config.bandwidths={shown(bandwidths)} are {len(bandwidths)} numbers; give at most "
+            f"{_MOST_BANDWIDTHS}."
         )

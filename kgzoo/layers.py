@@ -93,7 +93,8 @@ class _Spectral:
             self.power_iterate()
         outputs = self._apply(inputs, tf.cast(self.normalized_kernel(), inputs.dtype))
         if self.bias is not None:
-            outputs = outputs + tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype)
+            bias = tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype)
+            outputs = tf.nn.bias_add(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
     def save_own_variables(self, store):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
+from kgzoo.errors import UserError
 from kgzoo.kernels import Kernel
+from kgzoo.kernels.arguments import as_numbers, of_one_type, positive, same_shape
 
 __all__ = [
     "activation_penalty",
@@ -40,6 +42,13 @@ def interpolate(real: tf.Tensor, fake: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
         real, fake: examples `[n, ...]`.
         unit: numbers in [0, 1), `[n]`.
     """
+    real, fake = same_shape("interpolate", real=real, fake=fake)
+    unit = tf.cast(as_numbers("unit", unit), real.dtype)
+    if unit.shape.rank != 1 or not unit.shape.is_compatible_with(real.shape[:1]):
+        raise UserError(
+            f"interpolate got unit of shape {unit.shape} for real of shape {real.shape}; give one "
+            "number for each example, [n]."
+        )
     unit = tf.reshape(unit, [-1, *[1] * (real.shape.rank - 1)])
     return unit * real + (1.0 - unit) * fake
 
@@ -52,6 +61,9 @@ def gradient_norms_squared(
     Differentiable again, by an outer tape. Row i of the function's value `[n]` or `[n, 1]` must
     depend on example i alone.
     """
+    points = as_numbers("points", points)
+    if points.shape.rank == 0:
+        raise UserError(f"points have shape {points.shape}; give examples [n, ...].")
     with tf.GradientTape() as tape:
         tape.watch(points)
         total = tf.reduce_sum(function(points))
@@ -76,6 +88,7 @@ def witness(
         normalize: whether to divide by |eta|_H, the biased MMD (SMMD paper, eq. 28 and Prop. 2);
             Binkowski et al. (2018) do not (the same paper, appendix E).
     """
+    features, real, fake = of_one_type(features=features, real=real, fake=fake)
     to_real = tf.reduce_mean(kernel.matrix(features, real), axis=1)
     to_fake = tf.reduce_mean(kernel.matrix(features, fake), axis=1)
     values = to_real - to_fake
@@ -92,7 +105,12 @@ def activation_penalty(activations: Iterable[tf.Tensor]) -> tf.Tensor:
     Args:
         activations: one tensor `[n, ...]` for each layer.
     """
-    squares = [tf.reduce_mean(tf.square(tf.cast(layer, tf.float32))) for layer in activations]
+    squares = [
+        tf.reduce_mean(tf.square(tf.cast(as_numbers("activations", layer), tf.float32)))
+        for layer in activations
+    ]
+    if not squares:
+        raise UserError("activations=[] has no layer; give at least one tensor [n, ...].")
     return tf.add_n(squares)
 
 
@@ -105,21 +123,34 @@ def feasible_set(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     Args:
         real, fake: features `[n, s]` of all examples of the update.
     """
+    real, fake = of_one_type(real=real, fake=fake)
+    if real.shape.rank != 2 or not real.shape[1:].is_compatible_with(fake.shape[1:]):
+        raise UserError(
+            f"feasible_set got real of shape {real.shape} and fake of shape {fake.shape}; give "
+            "features [n, s] and [m, s]."
+        )
     difference = tf.reduce_mean(real, axis=0) - tf.reduce_mean(fake, axis=0)
     return -tf.reduce_mean(tf.nn.relu(-difference))
 
 
 def reconstruction(examples: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
     """Mean squared error over every number of every example."""
+    examples, decoded = same_shape("reconstruction", examples=examples, decoded=decoded)
     return tf.reduce_mean(tf.square(tf.cast(examples, tf.float32) - tf.cast(decoded, tf.float32)))
 
 
 def consistency(outputs: tf.Tensor, of_transformed: tf.Tensor) -> tf.Tensor:
     """mean |D(x) - D(T(x))|^2 over examples; Zhang et al. (2020), at the last layer."""
+    outputs, of_transformed = same_shape(
+        "consistency", outputs=outputs, of_transformed=of_transformed
+    )
+    if outputs.shape.rank != 2:
+        raise UserError(f"outputs have shape {outputs.shape}; consistency needs [n, s].")
     return tf.reduce_mean(tf.reduce_sum(tf.square(outputs - of_transformed), axis=1))
 
 
 def clip_weights(variables: Iterable[keras.Variable], bound: float) -> None:
     """Clips every variable to [-bound, bound]; Arjovsky et al. (2017), algorithm 1."""
+    bound = positive("clip_weights", "bound", bound)
     for variable in variables:
         variable.assign(tf.clip_by_value(tf.convert_to_tensor(variable.value), -bound, bound))

@@ -2,6 +2,7 @@
 
   python -m kgzoo.reproduce                                  lists what there is
   python -m kgzoo.reproduce --list                           with budgets, printed and measured
+  python -m kgzoo.reproduce --list --markdown --to=README.md   as the table of the README
   python -m kgzoo.reproduce two_parameter
   python -m kgzoo.reproduce dirac --to=figures/ --quick
   python -m kgzoo.reproduce stability --budget=cpu --seeds=3 --data_dir=~/tensorflow_datasets
@@ -66,6 +67,9 @@ def _flags() -> flags.FlagValues:
         "grid", False, "with all learning rates that the paper tried (sweeps)", flag_values=values
     )
     flags.DEFINE_bool("list", False, "what is claimed, printed and measured", flag_values=values)
+    flags.DEFINE_bool(
+        "markdown", False, "that list as the README's table, put into --to", flag_values=values
+    )
     flags.DEFINE_bool("help", False, "print this and leave", short_name="h", flag_values=values)
     return values
 
@@ -81,11 +85,8 @@ def main(argv: list[str]) -> int:
     if values["help"].value:
         print(cli.help_text(__doc__, values) + "\n\n" + _listing())
         return 0
-    if values["list"].value:
-        from kgzoo.reproductions import claims
-
-        print(claims.listing())
-        return 0
+    if values["list"].value or values["markdown"].value:
+        return _list(values["markdown"].value, values["to"].value)
     if not positional:
         print(_listing())
         return 0
@@ -95,6 +96,18 @@ def main(argv: list[str]) -> int:
         if values[flag].value == "":
             raise UserError(f"--{flag} is empty; give a folder or leave the flag out.")
     return _reproduce(positional[0], {name: values[name].value for name in values})
+
+
+def _list(markdown: bool, to: str | None) -> int:
+    """Prints the claims, or writes their table into a file that has the place for it."""
+    from kgzoo.reproductions import claims
+
+    if markdown and to:
+        claims.renew(Path(to).expanduser())
+        print(f"wrote {shlex.quote(to)}")
+    else:
+        print(claims.markdown() if markdown else claims.listing())
+    return 0
 
 
 def _listing() -> str:

@@ -77,6 +77,7 @@ def export_run(
         seed=config["seed"],
         scores=scores,
         command=command,
+        config=dict(config),
     )
     return serving.export_model(model, root, name, card)
 
@@ -116,7 +117,7 @@ def finished_step(workdir: Path) -> int | None:
         result = json.loads((workdir / _RESULT).read_text(encoding="utf-8"))
         whole = (workdir / _SCORES).is_file() and (workdir / result["export"]).is_dir()
         return int(result["step"]) if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

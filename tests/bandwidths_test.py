@@ -64,6 +64,25 @@ class MedianDistanceTest(tf.test.TestCase, parameterized.TestCase):
         expected = 0.4 * 2 * np.sqrt(40)
         self.assertAllClose(bandwidths.median_distance(other), expected, rtol=1e-3)
 
+    def test_every_leading_element_is_a_sample_of_its_own(self):
+        x, y = np.random.RandomState(3).normal(size=(2, 3, 2, 9, 4))
+        y = y[..., :5, :]
+        x[0, 0], y[0, 0] = 1.0, 1.0  # all coincide
+        x[1, 0, 2, 1] = np.nan
+        x[2] *= 1e-4
+        y[2] *= 1e-4
+        found = bandwidths.median_distance(x, y)
+        self.assertEqual(found.shape, (3, 2))
+        pooled = np.concatenate([x, y], axis=-2)
+        expected = [[np.median(distance.pdist(one)) or 1.0 for one in row] for row in pooled]
+        self.assertAllClose(found, expected, rtol=1e-6)
+        self.assertAllClose(bandwidths.median_distance(pooled), expected, rtol=1e-6)
+        signature = [tf.TensorSpec([None, None, 2], tf.float32)]
+        compiled = tf.function(bandwidths.median_distance, signature, jit_compile=True)
+        points = _points(12, 2).astype(np.float32).reshape([3, 4, 2])
+        expected = [np.median(distance.pdist(one)) for one in points]
+        self.assertAllClose(compiled(points), expected, rtol=1e-5)
+
     def test_no_gradient(self):
         x = tf.constant(_points(5, 2))
         with tf.GradientTape() as tape:
@@ -91,6 +110,8 @@ class MedianDistanceTest(tf.test.TestCase, parameterized.TestCase):
             bandwidths.median_distance(np.zeros(3))
         with self.assertRaisesRegex(UserError, "2 features and y has 3"):
             bandwidths.median_distance(np.zeros([4, 2]), np.zeros([4, 3]))
+        with self.assertRaisesRegex(UserError, "same leading dimensions"):
+            bandwidths.median_distance(np.zeros([2, 4, 2]), np.zeros([3, 4, 2]))
 
 
 class FieldsTest(tf.test.TestCase, parameterized.TestCase):

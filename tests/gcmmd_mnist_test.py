@@ -99,8 +99,8 @@ class GCMMDMnistTest(unittest.TestCase):
 
     @DRAWS
     def test_quick_is_small_and_in_folders_of_its_own(self):
-        self._run(quick=True)
-        self._run(steps=50)
+        budgets = [self._run(**of)["settings"]["budget"] for of in ({"quick": True}, {"steps": 50})]
+        self.assertEqual(budgets, ["quick", "cpu, changed"])
         quick, full = _Child.commands[0], _Child.commands[2]
         self.assertEqual(self._config(quick).generator_width, config.QUICK["generator_width"])
         self.assertLess(self._config(quick).steps, 50)

@@ -44,9 +44,9 @@ typed = {"method": flags["method"], "steps": steps, "seed": seed}
 (work / "config.json").write_text(json.dumps({"config": typed}))
 plans = json.loads((root / "plan.json").read_text())
 action = plans.get(place, "ok")
-first = not (work / "checkpoints" / "ckpt-00000005").exists()
+first = not (work / "checkpoints" / "step_00000005").exists()
 def save():
-    (work / "checkpoints" / "ckpt-00000005").mkdir(exist_ok=True)
+    (work / "checkpoints" / "step_00000005").mkdir(exist_ok=True)
 if action == "hang" and first:
     def stop(number, frame):
         save()
@@ -251,7 +251,7 @@ class RunsTest(GridCase):
         self.assertIs(signal.getsignal(signal.SIGTERM), before)
         with self.assertRaises(ProcessLookupError):
             os.kill(int((self.folder / "hangs").read_text()), 0)
-        self.assertTrue((self.folder / "quick/b/seed0/checkpoints/ckpt-00000005").exists())
+        self.assertTrue((self.folder / "quick/b/seed0/checkpoints/step_00000005").exists())
         self.assertFalse((self.folder / "toy.json").exists())
         self.calls()
         self.run_grid()
@@ -331,7 +331,7 @@ class RefusalsTest(GridCase):
 
     def test_a_folder_with_another_training_is_refused_before_anything_is_trained(self):
         workdir = self.folder / "quick" / "b" / "seed1"
-        (workdir / "checkpoints" / "ckpt-00000001").mkdir(parents=True)
+        (workdir / "checkpoints" / "step_00000001").mkdir(parents=True)
         (workdir / "config.json").write_text(json.dumps({"config": {"batch_size": 3, "steps": 9}}))
         with self.assertRaisesRegex(UserError, "batch_size=3, the grid asks for 64"):
             self.run_grid()

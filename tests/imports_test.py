@@ -22,6 +22,8 @@ RANKS = {
     "errors": 0,
     "catalog": 0,
     "fields": 1,
+    "locks": 1,
+    "presets": 1,
     "kernels": 1,
     "layers": 1,
     "discrepancies": 2,
@@ -37,6 +39,7 @@ RANKS = {
     "results": 6,
     "reproductions": 6,
     "reporting": 6,
+    "zoo": 6,
     "main": 7,
     "evaluate": 7,
     "export": 7,
@@ -51,12 +54,12 @@ FAMILY_FREE = {
     for part in (
         *("base", "average", "noise", "augmentation", "inputs", "persistence", "sampling"),
         *("schedule", "critic_passes", "fixed_kernel", "trained_kernel", "dropout"),
-        "latent_objective",
+        *("latent_objective", "latent_paths", "latent_tools", "nearest", "truncation", "precision"),
     )
 }
 WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}
 VERBS = ("main", "evaluate", "export", "reproduce", "report")
-LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "fields", "cli", "errors")
+LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "fields", "cli", "errors", "presets")
 LIGHT = {"kgzoo", *(f"kgzoo.{area}" for area in LIGHT_AREAS)}
 LIGHT_IMPORTS = {"absl", "ml_collections", "kgzoo.__version__", *LIGHT, *sys.stdlib_module_names}
 CARD_IMPORTS = {"ml_collections", "kgzoo.errors", "kgzoo.catalog", "kgzoo.config"}

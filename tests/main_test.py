@@ -262,7 +262,7 @@ class ChoicesTest(unittest.TestCase):
 
         accepted = {
             "strategy": runtime.strategy_names(),
-            "precision": methods._POLICIES,
+            "precision": methods.precision.PRECISIONS,
             "network": networks.names(),
             "kernel": kernels.names(),
             "kernel_expectation": spectral.EXPECTATIONS,

@@ -18,7 +18,7 @@ from scipy import special
 from kgzoo import config, data
 from kgzoo.errors import UserError
 from kgzoo.evaluation import ais
-from kgzoo.reproductions import nll, nll_runs
+from kgzoo.reproductions import figure, nll, nll_runs
 from kgzoo.training import loop, run_folder
 
 DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
@@ -38,6 +38,7 @@ def row(value, **more):
     """A row of the JSON file as `_findings` needs it."""
     quality = {"effective_sample_size": {"mean": 3.0}, "acceptance": 0.7, "ais": {"chains": 5}}
     quality |= {"bidirectional_gap": {"gap": 0.1}, "diverged": "", "minus_vae": None}
+    quality |= {"printed": None, "steps": 10}
     return {"nll": value, "standard_error": 0.5, **quality, **more}
 
 
@@ -98,7 +99,10 @@ class ComparisonTest(unittest.TestCase):
         images = random.normal(-90, 10, 50)
         values = {"vae": images, "sivi": images + 2 + random.normal(0, 0.1, 50)}
         values["info_vae"] = np.full(50, np.nan)
-        rows = {name: row(-found.mean()) for name, found in values.items()}
+        rows = {
+            name: row(-found.mean(), printed=nll_runs.PRINTED[name])
+            for name, found in values.items()
+        }
         nll._compare(rows, values)
         found = rows["sivi"]["minus_vae"]
         difference = values["vae"] - values["sivi"]
@@ -111,8 +115,9 @@ class ComparisonTest(unittest.TestCase):
         self.assertIsNone(rows["info_vae"]["minus_vae"])
 
     def test_order_and_what_is_said(self):
-        rows = {"vae": row(100.0), "sivi": row(98.0), "info_vae": row(99.0)}
-        rows["info_ivae_dk"] = row(None, diverged="step 7: it is nan.")
+        means = {"vae": 100.0, "sivi": 98.0, "info_vae": 99.0, "info_ivae_dk": None}
+        rows = {name: row(mean, printed=nll_runs.PRINTED[name]) for name, mean in means.items()}
+        rows["info_ivae_dk"]["diverged"] = "step 7: it is nan."
         order = nll._order(rows)
         self.assertEqual(order["found"], ["sivi", "info_vae", "vae"])
         self.assertEqual(order["printed"], ["info_vae", "sivi", "vae"])
@@ -121,6 +126,27 @@ class ComparisonTest(unittest.TestCase):
         self.assertEqual(said["vae: -log p(x), nats"], "100.00 +- 0.50")
         self.assertIn("step 7", said["info_ivae_dk: -log p(x), nats"])
         self.assertEqual(said["pairs of rows in the printed order"], "2 of 3")
+
+    @DRAWS
+    def test_other_data_have_nothing_printed_beside_them(self):
+        folder = pathlib.Path("x")
+        self.assertEqual(nll_runs.Plan(folder).printed, nll_runs.PRINTED)
+        self.assertEqual(nll_runs.Plan(folder, "digits").printed, {})
+        rows = {"vae": row(20.0), "sivi": row(None, diverged="step 7: it is nan.")}
+        rows["info_vae"] = row(19.0, minus_vae={"mean": -1, "standard_error": 1, "printed": None})
+        order = nll._order(rows)
+        self.assertEqual((order["found"], order["printed"]), (["info_vae", "vae"], []))
+        self.assertEqual(order["pairs"], 0)
+        for line in nll._findings(rows):
+            self.assertEqual(line["paper"], "not given", line)
+        axis = figure.new_figure(1, 1, 4.0, 3.0)[1][0, 0]
+        nll._draw_table(axis, rows)
+        labels = axis.get_legend_handles_labels()[1]
+        self.assertEqual(labels, ["found, +- 2 standard errors"])
+        rows["vae"]["printed"] = 90.32
+        axis = figure.new_figure(1, 1, 4.0, 3.0)[1][0, 0]
+        nll._draw_table(axis, rows)
+        self.assertIn("printed (Table 3)", axis.get_legend_handles_labels()[1])
 
     def test_what_is_not_comparable_is_said(self):
         resolved = {"dataset": "mnist", "binarization": "dynamic", "steps": nll_runs.PAPER_STEPS}
@@ -162,7 +188,11 @@ class RunTest(tf.test.TestCase):
             self.assertBetween(found["acceptance"], 0.3, 1.0)
             self.assertLess(abs(found["bidirectional_gap"]["gap"]), 10.0)
             self.assertGreater(found["standard_error"], 0.0)
-        self.assertIn("digits instead of MNIST", self.first["settings"]["not_comparable"])
+        settings = self.first["settings"]
+        self.assertIn("digits instead of MNIST", settings["not_comparable"])
+        self.assertEqual((settings["budget"], settings["quick"]), ("quick, changed", True))
+        self.assertEqual({found["printed"] for found in self.first["rows"].values()}, {None})
+        self.assertEqual({line["paper"] for line in self.first["findings"]}, {"not given"})
 
     def test_likelihoods_are_those_of_the_prior(self):
         test = data.load("digits", "test", image_size=8, binarization="fixed")

@@ -15,7 +15,7 @@ import tensorflow as tf
 from scipy import optimize, stats
 
 from kgzoo.errors import UserError
-from kgzoo.reproductions import sampler
+from kgzoo.reproductions import figure, sampler
 
 DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
 LAPLACE = stats.laplace(0, 2)
@@ -151,6 +151,18 @@ class SamplerTest(unittest.TestCase):
         self.assertEqual(len(result["findings"]), 6)
         for row in result["findings"]:
             self.assertEqual(set(row), {"quantity", "found", "paper"})
+        self.assertEqual(result["settings"]["budget"], "quick")
+        self.assertRegex(result["findings"][0]["found"], r"^0\.\d{4}, one seed; untrained ")
+
+    @DRAWS
+    def test_the_picture_says_of_how_many_seeds_it_is(self):
+        for seeds, words in ((1, "one seed"), (3, "mean and range of 3 seeds")):
+            ks = dict.fromkeys(sampler.TARGETS, np.full([2, seeds], 0.1))
+            of = {"at_steps": [0, 5], "ks_at_steps_by_seed": ks}
+            made = np.zeros([2, seeds, sampler._NUM_SAMPLES])
+            _, axes = figure.new_figure(1, 3, 6.0, 2.0)
+            sampler._draw(axes[0], sampler.ARMS["stein"], of, made)
+            self.assertEqual(axes[0, -1].get_title().splitlines()[-1], words)
 
     @DRAWS
     def test_search_has_a_row_for_every_setting(self):

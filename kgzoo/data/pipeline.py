@@ -10,6 +10,7 @@ seed, the step and the example's position in it: the same holds for them.
 
 import operator
 
+import numpy as np
 import tensorflow as tf
 
 from kgzoo.data.binarization import with_binarization
@@ -31,6 +32,7 @@ def training_dataset(
     batches_per_step: int,
     start_step: int = 0,
     num_replicas: int = 1,
+    replicas: range | None = None,
     binarization: str | None = None,
 ) -> tf.data.Dataset:
     """Builds the endless data set of a run.
@@ -44,12 +46,13 @@ def training_dataset(
         batches_per_step: global batches in a step.
         start_step: the first step wanted.
         num_replicas: into how many consecutive slices each global batch is cut.
+        replicas: whose slices are wanted, where this process does not train all; None: all.
         binarization: "none", "dynamic" or "fixed", see `kgzoo.data.binarization`; None keeps the
             source's.
 
     Returns:
         Elements [batches_per_step, batch_size // num_replicas, *source.shape], uint8 or float32:
-        for every step `num_replicas` consecutive ones, replica r's holding the examples
+        for every step one for each of the `replicas` in turn, replica r's holding the examples
         r*b..(r+1)*b-1 of each global batch, b = batch_size // num_replicas.
 
     Raises:
@@ -70,16 +73,20 @@ def training_dataset(
         source = with_binarization(source, binarization)
     first_epoch, position = divmod(start_step * per_step, source.num_examples)
     seed = operator.index(seed) % 2**63
+    replicas = range(num_replicas) if replicas is None else replicas
+    local_batch = batch_size // num_replicas
+    wanted = np.arange(per_step).reshape(batches_per_step, num_replicas, local_batch)
+    wanted = wanted[:, replicas.start : replicas.stop].reshape(-1)
     build = _from_memory if source.examples is not None else _from_stream
-    steps = build(source, seed, first_epoch, position, per_step)
+    steps = build(source, seed, first_epoch, position, per_step, wanted)
     if source.binarization == "dynamic":
         steps = steps.enumerate(start_step).map(
-            lambda step, examples: _draw(examples, _key(seed, step)),
+            lambda step, examples: _draw(examples, _key(seed, step), per_step, wanted),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def by_replica(examples):
-        sizes = (batches_per_step, num_replicas, batch_size // num_replicas)
+        sizes = (batches_per_step, len(replicas), local_batch)
         examples = tf.reshape(examples, (*sizes, *source.shape))
         return tf.transpose(examples, [1, 0, *range(2, 3 + len(source.shape))])
 
@@ -91,7 +98,7 @@ def training_dataset(
 
 
 def _from_memory(
-    source: Source, seed: int, first_epoch: int, position: int, per_step: int
+    source: Source, seed: int, first_epoch: int, position: int, per_step: int, wanted: np.ndarray
 ) -> tf.data.Dataset:
     # An eager tensor is captured by reference; an ndarray would become part of the graph.
     with tf.device("CPU:0"):
@@ -105,33 +112,49 @@ def _from_memory(
     # Whole epochs are cut into steps: one index at a time would outweigh the step of a small model.
     order = tf.data.Dataset.counter(first_epoch).flat_map(epoch_order)
     return order.rebatch(per_step, drop_remainder=True).map(
-        lambda index: tf.gather(examples, index), num_parallel_calls=tf.data.AUTOTUNE
+        lambda index: tf.gather(examples, _only(index, wanted, per_step)),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
 
 
 def _from_stream(
-    source: Source, seed: int, first_epoch: int, position: int, per_step: int
+    source: Source, seed: int, first_epoch: int, position: int, per_step: int, wanted: np.ndarray
 ) -> tf.data.Dataset:
     epochs = tf.data.Dataset.counter(first_epoch)
     records = epochs.flat_map(lambda epoch: source.stream(_key(seed, epoch)))
     # Skipped before decoding: a resumed run reads past its past and computes none of it.
-    examples = records.skip(position).map(
+    records = records.skip(position)
+    if len(wanted) < per_step:
+        is_wanted = np.isin(np.arange(per_step), wanted)
+        records = records.enumerate().filter(
+            lambda number, record: tf.gather(is_wanted, number % per_step)
+        )
+        records = records.map(lambda number, record: record)
+    examples = records.map(
         source.stream.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return examples.batch(per_step, drop_remainder=True)
+    return examples.batch(len(wanted), drop_remainder=True)
 
 
-def _draw(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """Draws every pixel, 255 with probability value / 255, else 0."""
+def _only(values: tf.Tensor, wanted: np.ndarray, per_step: int) -> tf.Tensor:
+    """Returns those of a whole step's values that this process has use for."""
+    return values if len(wanted) == per_step else tf.gather(values, wanted)
+
+
+def _draw(images: tf.Tensor, key: tf.Tensor, per_step: int, wanted: np.ndarray) -> tf.Tensor:
+    """Draws every pixel, 255 with probability value / 255, else 0.
+
+    The noise is that of the whole step, whatever part of it the images are.
+    """
     noise = tf.random.stateless_uniform(
-        tf.shape(images),
+        tf.concat([[per_step], tf.shape(images)[1:]], axis=0),
         tf.random.fold_in(key, tf.constant(_PIXELS, tf.int64), alg="philox"),
         minval=0,
         maxval=255,
         dtype=tf.int32,
         alg="philox",
     )
-    white = noise < tf.cast(images, tf.int32)
+    white = _only(noise, wanted, per_step) < tf.cast(images, tf.int32)
     return tf.where(white, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
 
 

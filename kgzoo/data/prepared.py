@@ -29,6 +29,7 @@ class _Split:
     files: tuple[str, ...]
     num_examples: int
     num_bytes: int
+    lengths: tuple[int, ...]
     features: Any
     image: str
     label: str | None
@@ -56,10 +57,14 @@ def load(
     if found.num_examples * int(np.prod(shape)) <= memory_limit_bytes:
         examples, labels = _read(found, parse, shape)
         return Source(**whole, examples=examples, labels=labels, split=split, facts=facts)
-    block = block_length(found.num_examples, found.num_bytes)
-    stream = RecordStream(found.files, lambda record: parse(record)[0], block)
-    facts["shuffle_block_records"] = block
+    stream = _stream(found, parse)
+    facts["shuffle_block_records"] = stream.block_records
     return Source(**whole, stream=stream, split=split, facts=facts)
+
+
+def _stream(found: _Split, parse: Callable) -> RecordStream:
+    block = block_length(found.num_examples, found.num_bytes)
+    return RecordStream(found.files, lambda record: parse(record)[0], block, found.lengths)
 
 
 def _own_size(stored: tuple[int | None, ...]) -> int:
@@ -73,6 +78,19 @@ def _open(name: str, split: str, folder: pathlib.Path) -> _Split:
     # Takes a second and is needed here only.
     import tensorflow_datasets as tfds
 
+    try:
+        return _described(name, split, folder, tfds)
+    except (UserError, ImportError, PermissionError):
+        raise
+    except Exception as error:
+        # A changed byte in one of the two files can end in any exception: they name classes.
+        raise UserError(
+            f"dataset={name!r} is damaged: dataset_info.json or features.json in '{folder}' cannot "
+            f"be read ({type(error).__name__}); prepare it again."
+        ) from error
+
+
+def _described(name: str, split: str, folder: pathlib.Path, tfds: Any) -> _Split:
     info = tfds.builder_from_directory(os.fspath(folder)).info
     rule = listing.rules(name)
     wanted = (rule.train,) if split == "train" else rule.test
@@ -101,6 +119,7 @@ def _open(name: str, split: str, folder: pathlib.Path) -> _Split:
         files=files,
         num_examples=stored.num_examples,
         num_bytes=stored.num_bytes,
+        lengths=tuple(stored.shard_lengths),
         features=features,
         image=image,
         label=label,
@@ -153,15 +172,17 @@ def _read(found: _Split, parse: Callable, shape: tuple[int, ...]):
             examples[done : done + kept], labels[done : done + kept] = batch[:kept], classes[:kept]
             done += len(batch)
     except tf.errors.OpError as error:
-        raise _damaged(found) from error
+        raise _damaged(found, parse) from error
     if done != found.num_examples:
-        raise _damaged(found)
+        raise _damaged(found, parse)
     return examples, None if (labels < 0).any() else labels
 
 
-def _damaged(found: _Split) -> UserError:
+def _damaged(found: _Split, parse: Callable) -> UserError:
     folder = os.path.dirname(found.files[0])
+    culprit = _stream(found, parse).damaged_file()
+    where = f"'{culprit}' is not as it was written; " if culprit else ""
     return UserError(
         f"dataset {found.full_name!r} is damaged: the {found.num_examples} examples of its split "
-        f"{found.stored_as!r} cannot be read; delete '{folder}' and prepare it again."
+        f"{found.stored_as!r} cannot be read; {where}delete '{folder}' and prepare it again."
     )

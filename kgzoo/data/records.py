@@ -55,11 +55,13 @@ class RecordStream:
         decode: maps one scalar string record to one example (uint8 or float32, static shape).
         block_records: records in a shuffled block; None says that each file is one record, its path
             standing for it, and the order of files already is a permutation of the records.
+        lengths: how many records each of the TFRecord files has, where that is known.
     """
 
     files: tuple[str, ...]
     decode: Callable[[tf.Tensor], tf.Tensor]
     block_records: int | None = None
+    lengths: tuple[int, ...] | None = None
 
     def __call__(self, key: tf.Tensor | None = None) -> tf.data.Dataset:
         """Returns one epoch of undecoded records.
@@ -78,20 +80,51 @@ class RecordStream:
         if self.block_records is None:
             return tf.data.Dataset.from_tensor_slices(files)
         if key is None:
-            return tf.data.TFRecordDataset(files)
+            return self._complete(tf.data.TFRecordDataset(files))
         records = tf.data.Dataset.from_tensor_slices(files).interleave(
             tf.data.TFRecordDataset,
             cycle_length=min(_SHARDS_AT_ONCE, len(self.files)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        blocks = records.batch(self.block_records).enumerate(_BLOCKS)
+        blocks = self._complete(records).batch(self.block_records).enumerate(_BLOCKS)
         blocks = blocks.map(
             lambda block, rows: tf.gather(rows, permutation(tf.size(rows), key, block))
         )
         # The next block is read while this one is used.
         return blocks.prefetch(1).unbatch()
 
+    def _complete(self, records: tf.data.Dataset) -> tf.data.Dataset:
+        """Returns the records; at their end it is an error when some have been lost."""
+        if self.lengths is None:
+            return records
+        return records.apply(tf.data.experimental.assert_cardinality(sum(self.lengths)))
+
     def examples(self) -> tf.data.Dataset:
         """Returns the decoded examples once, in stored order."""
         return self().map(self.decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def damaged_file(self) -> str | None:
+        """Reads and decodes everything; returns the first file that does not bear it, or None.
+
+        What tf.data raises in the middle of an epoch does not say where it was.
+        """
+        if self.block_records is None:
+            # A file is an example, and they come in order.
+            count = 0
+            try:
+                for _ in self.examples():
+                    count += 1
+            except tf.errors.OpError:
+                return self.files[count]
+            return None
+        lengths = self.lengths or (None,) * len(self.files)
+        for file, length in zip(self.files, lengths, strict=True):
+            one = dataclasses.replace(self, files=(file,), lengths=None)
+            try:
+                found = sum(1 for _ in one.examples())
+            except tf.errors.OpError:
+                return file
+            if length not in (None, found):
+                return file
+        return None

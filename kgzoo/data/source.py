@@ -55,6 +55,13 @@ class Source:
             raise UserError(f"kind={self.kind!r} is not known; choose 'image' or 'vector'.")
         if (self.examples is None) == (self.stream is None):
             raise UserError("A Source needs either examples or a stream; give exactly one of them.")
+        if not isinstance(self.examples, (np.ndarray, type(None))):
+            raise UserError(
+                f"examples are a {type(self.examples).__name__}; give a NumPy array of them."
+            )
+        if not isinstance(self.shape, tuple):
+            raise UserError(f"shape={self.shape!r} is no tuple; give that of one example.")
+        at_least("num_examples", self.num_examples, 0)
         if self.num_examples < 1:
             raise UserError(
                 f"The data set {self.name!r} has no examples; a Source needs at least 1."
@@ -91,6 +98,19 @@ class Source:
             **self.facts,
         }
 
+    def damage(self) -> UserError | None:
+        """Returns the sentence about the first file of a stream that cannot be read, or None.
+
+        Reads all of the split: for after an error, not before.
+        """
+        damaged = self.stream.damaged_file() if self.stream is not None else None
+        if damaged is None:
+            return None
+        return UserError(
+            f"'{damaged}' of the data set {self.name!r} cannot be read; restore that file, and the "
+            "same command goes on."
+        )
+
 
 def at_least(field: str, value: int, least: int) -> int:
     """Returns `value` as an int, or raises the UserError that says how small it may be."""
@@ -115,7 +135,8 @@ def batches(source: Source, batch_size: int, limit: int | None = None) -> Iterat
         An iterator of uint8 [b, height, width, channels] or float32 [b, d] arrays.
 
     Raises:
-        UserError: `batch_size` or `limit` is below 1.
+        UserError: `batch_size` or `limit` is below 1; while iterating, a file of a stream cannot be
+            read.
     """
     batch_size = at_least("batch_size", batch_size, 1)
     total = source.num_examples
@@ -124,4 +145,15 @@ def batches(source: Source, batch_size: int, limit: int | None = None) -> Iterat
     if source.examples is not None:
         starts = range(0, total, batch_size)
         return (source.examples[start : min(start + batch_size, total)] for start in starts)
-    return source.stream.examples().take(total).batch(batch_size).as_numpy_iterator()
+    return _streamed(source, batch_size, total)
+
+
+def _streamed(source: Source, batch_size: int, total: int) -> Iterator[np.ndarray]:
+    import tensorflow as tf
+
+    try:
+        yield from source.stream.examples().take(total).batch(batch_size).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        if damage := source.damage():
+            raise damage from error
+        raise

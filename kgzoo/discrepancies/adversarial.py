@@ -8,12 +8,17 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from kgzoo.errors import UserError
+from kgzoo.kernels.arguments import as_numbers, non_negative, of_one_type
+
 __all__ = ["LOSSES", "AdversarialLoss"]
 
 
-def _score(x: tf.Tensor) -> tf.Tensor:
-    x = tf.convert_to_tensor(x)
-    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+def _score(name: str, scores: tf.Tensor) -> tf.Tensor:
+    scores = as_numbers(name, scores)
+    if scores.shape.rank not in (1, 2) or 0 in scores.shape.as_list():
+        raise UserError(f"{name} has shape {scores.shape}; give scores [n] or [n, 1], n >= 1.")
+    return scores
 
 
 class AdversarialLoss(NamedTuple):
@@ -41,7 +46,8 @@ class AdversarialLoss(NamedTuple):
                 kernel (`mmd.smooth_labels`): weights of the former kind would leave its bias free
                 to fall for ever.
         """
-        real, fake = _score(real), _score(fake)
+        real, fake = of_one_type(real=_score("real", real), fake=_score("fake", fake))
+        non_negative("critic", "label_smoothing", label_smoothing, below=1.0)
         on_real, on_fake = tf.reduce_mean(self.on_real(real)), tf.reduce_mean(self.on_fake(fake))
         if label_smoothing:
             mistaken = tf.reduce_mean(self.on_fake(real))
@@ -53,7 +59,7 @@ class AdversarialLoss(NamedTuple):
 
     def generator(self, fake: tf.Tensor) -> tf.Tensor:
         """The generator's loss on scores of generated examples."""
-        return tf.reduce_mean(self.on_generated(_score(fake)))
+        return tf.reduce_mean(self.on_generated(_score("fake", fake)))
 
 
 def _logistic_real(score: tf.Tensor) -> tf.Tensor:

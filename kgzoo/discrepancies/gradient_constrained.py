@@ -14,7 +14,7 @@ import tensorflow as tf
 from kgzoo.discrepancies import mmd
 from kgzoo.errors import UserError
 from kgzoo.kernels import Derivatives, Kernel
-from kgzoo.kernels.base import positive
+from kgzoo.kernels.arguments import as_numbers, non_negative, positive
 
 __all__ = ["gcmmd2"]
 
@@ -62,10 +62,10 @@ def gcmmd2(
         Arbel et al. (2018), Prop. 3 and 5.
     """
     regularization = positive("gcmmd2", "regularization", regularization)
-    if not 0 <= ridge < float("inf"):
-        raise UserError(f"gcmmd2 got ridge={ridge!r}; give a finite number >= 0.")
+    non_negative("gcmmd2", "ridge", ridge)
     shared = points is real
-    inputs = [tf.convert_to_tensor(value) for value in (real, fake, points, jacobian_gram)]
+    given = {"real": real, "fake": fake, "points": points, "jacobian_gram": jacobian_gram}
+    inputs = [as_numbers(name, values) for name, values in given.items()]
     dtype = tf.float64 if any(t.dtype == tf.float64 for t in inputs) else tf.float32
     real, fake, points, gram = (tf.cast(t, tf.float64) for t in inputs)
     _check(points, gram)
@@ -114,7 +114,14 @@ def _quadratic_form(
     size = tf.size(witness)
     scaled = tf.reshape(_scale(gram, system), [size, size])
     scaled = tf.linalg.set_diag(scaled, tf.linalg.diag_part(scaled) + shift)
-    solution = tf.linalg.solve(scaled, tf.reshape(witness, [size, 1]))
+    try:
+        solution = tf.linalg.solve(scaled, tf.reshape(witness, [size, 1]))
+    except tf.errors.InvalidArgumentError as error:
+        # In an eager call; a graph raises TensorFlow's own.
+        raise UserError(
+            f"gcmmd2 got M lambda + ridge = {float(shift):.3g}, which is lost beside jacobian_gram "
+            "so that its system is singular; raise ridge."
+        ) from error
     solution = tf.stop_gradient(tf.reshape(solution, tf.shape(witness)))
     weights = _scale(gram, solution)
     flat = tf.reshape(weights, [size, 1])
@@ -124,12 +131,13 @@ def _quadratic_form(
 
 
 def _check(points: tf.Tensor, gram: tf.Tensor) -> None:
-    fits = points.shape.rank == 2 and gram.shape.rank == 3
+    fits = points.shape.rank == 2 and gram.shape.rank == 3 and points.shape[0] != 0
     if fits:
         m, s = points.shape
         fits = gram.shape.is_compatible_with([m, s, s])
     if not fits:
         raise UserError(
             f"points have shape {points.shape} and jacobian_gram {gram.shape}; "
-            "gcmmd2 needs [M, s] and [M, s, s] from one call of features_and_jacobian_gram."
+            "gcmmd2 needs [M, s] and [M, s, s] with M > 0, from one call of "
+            "features_and_jacobian_gram."
         )

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.kernels.base import as_points, positive
+from kgzoo.kernels.arguments import as_numbers, as_points, as_width, non_negative, refuse_overflow
 
 __all__ = ["CORRECTIONS", "LOG4", "MIXTURES", "jensen_shannon"]
 
@@ -83,8 +83,13 @@ def jensen_shannon(
         adversarial network training, https://arxiv.org/abs/1705.09199, eq. (12), appendix A.2.
     """
     _check(mixture, offset, correction, uniform)
-    volume = positive("jensen_shannon", "volume", volume)
+    volume = as_width("jensen_shannon", "volume", volume)
     real, fake = as_points(real, fake)
+    if 0 in (real.shape[0], fake.shape[0]):
+        raise UserError(
+            f"jensen_shannon got {real.shape[0]} real and {fake.shape[0]} generated examples; "
+            "give at least one of each."
+        )
     densities = _Densities(real, fake, bandwidths, mixture, normalized, offset)
     cross = _squared_distances(real, fake)
     real_at_real = densities.log_real(_squared_distances(real))
@@ -96,7 +101,9 @@ def jensen_shannon(
     diagnostics = {"jsd_first": first, "jsd_second": second}
     value = first + second
     if correction != "none":
-        points, _ = as_points(tf.cast(uniform, real.dtype), real)
+        points, _ = as_points(tf.cast(as_numbers("uniform", uniform), real.dtype), real)
+        # No own point keeps both densities from vanishing there.
+        refuse_overflow("jensen_shannon", uniform=points, real=real, fake=fake)
         p = densities.log_real(_squared_distances(points, real))
         q = densities.log_fake(_squared_distances(points, fake))
         weight = volume if correction == "printed" else offset * volume
@@ -164,6 +171,7 @@ def _squared_distances(x: tf.Tensor, y: tf.Tensor | None = None) -> tf.Tensor:
     other = x if y is None else y
     if x.shape[1] is not None and x.shape[1] <= _DIRECT_FEATURES:
         return tf.reduce_sum(tf.math.squared_difference(x[:, None, :], other[None, :, :]), axis=-1)
+    refuse_overflow("jensen_shannon", points=x, others=other)
     centre = tf.stop_gradient(tf.reduce_mean(other, axis=0, keepdims=True))
     x, other = x - centre, other - centre
     squares = tf.reduce_sum(tf.square(x), axis=1)[:, None]
@@ -178,7 +186,11 @@ def _squared_distances(x: tf.Tensor, y: tf.Tensor | None = None) -> tf.Tensor:
 def _as_bandwidths(bandwidths: Sequence[float] | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if tf.is_tensor(bandwidths) or isinstance(bandwidths, keras.Variable):
         return tf.reshape(tf.cast(bandwidths, dtype), [-1])
-    values = [positive("jensen_shannon", "bandwidths", value) for value in np.ravel(bandwidths)]
+    try:
+        given = np.ravel(bandwidths).tolist()
+    except (TypeError, ValueError):
+        given = [bandwidths]
+    values = [as_width("jensen_shannon", "bandwidths", value) for value in given]
     if not values:
         raise UserError("jensen_shannon got bandwidths=(); give at least one number above 0.")
     return tf.constant(values, dtype)
@@ -189,8 +201,7 @@ def _check(mixture: str, offset: float, correction: str, uniform: tf.Tensor | No
         raise unknown_name("mixture", mixture, MIXTURES)
     if correction not in CORRECTIONS:
         raise unknown_name("bounded_correction", correction, CORRECTIONS)
-    if not 0 <= offset < math.inf:
-        raise UserError(f"jensen_shannon got offset={offset!r}; give a finite number >= 0.")
+    non_negative("jensen_shannon", "offset", offset)
     if correction != "none" and uniform is None:
         raise UserError(
             f"correction={correction!r} needs points of the uniform density on the bounded set; "

@@ -8,8 +8,9 @@ M, and 1 for kappa(z, z) = 2. The printed forms and that of the authors' code ar
 
 import tensorflow as tf
 
-from kgzoo.errors import unknown_name
+from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels import Drawn
+from kgzoo.kernels.arguments import non_negative, of_one_type
 
 __all__ = ["FORMS", "kernel_scale", "sigma2"]
 
@@ -21,8 +22,23 @@ _TINY = 1e-8
 
 def _gradient_term(drawn: Drawn, features: tf.Tensor, jacobian_gram: tf.Tensor) -> tf.Tensor:
     """mean tr(J J^T M(z))."""
+    features, jacobian_gram = _checked(features, jacobian_gram)
     products = jacobian_gram * drawn.second_moment(features)
     return tf.reduce_mean(tf.reduce_sum(products, axis=[1, 2]))
+
+
+def _checked(features: tf.Tensor, gram: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    features, gram = of_one_type(features=features, jacobian_gram=gram)
+    fits = features.shape.rank == 2 and gram.shape.rank == 3 and features.shape[0] != 0
+    if fits:
+        n, s = features.shape
+        fits = gram.shape.is_compatible_with([n, s, s])
+    if not fits:
+        raise UserError(
+            f"features have shape {features.shape} and jacobian_gram {gram.shape}; a scale needs "
+            "[n, s] and [n, s, s] with n > 0, from one call of features_and_jacobian_gram."
+        )
+    return features, gram
 
 
 def sigma2(
@@ -38,6 +54,7 @@ def sigma2(
         jacobian_gram: J J^T of the same points, `[n, s, s]`.
         regularization: lambda.
     """
+    non_negative("sigma2", "regularization", regularization)
     gradient = _gradient_term(drawn, features, jacobian_gram)
     return 1.0 / (regularization + drawn.diagonal + gradient)
 
@@ -69,8 +86,11 @@ def kernel_scale(
     """
     if form not in FORMS:
         raise unknown_name("scale_form", form, FORMS)
+    for name, value in (("weight", weight), ("regularization", regularization)):
+        non_negative("kernel_scale", name, value)
     if form == "exact":
         return 1.0 / (1.0 + weight * _gradient_term(drawn, features, jacobian_gram))
+    features, jacobian_gram = _checked(features, jacobian_gram)
     first, second = drawn.squared_norms(features)
     squared = tf.linalg.trace(jacobian_gram)
     if form == "authors":

@@ -20,9 +20,9 @@ import tensorflow as tf
 from kgzoo.discrepancies import mmd
 from kgzoo.errors import UserError
 from kgzoo.kernels import Kernel
-from kgzoo.kernels.base import positive
+from kgzoo.kernels.arguments import as_numbers, positive
 
-__all__ = ["lipmmd", "require_solver"]
+__all__ = ["SolverFailed", "lipmmd", "require_solver"]
 
 # The solver's tolerances in turn, for numbers scaled to |g| = lambda = 1. The first serves nearly
 # always; a small lambda may need the second, and where the solver stops early the third.
@@ -32,6 +32,10 @@ _TOLERANCES = (1e-11, 1e-13, 1e-9)
 _LARGEST_GAP = 1e-3
 # A squared MMD of so many roundings of its terms is 0.
 _ROUNDINGS = 8
+
+
+class SolverFailed(UserError, RuntimeError):
+    """The samples, at this regularization, are beyond the solver."""
 
 
 def lipmmd(
@@ -70,14 +74,15 @@ def lipmmd(
     Raises:
         UserError: if lambda is out of range, shapes do not fit, the kernel has no derivatives, or
             cvxpy is not installed.
-        RuntimeError: if the solver fails; inside a graph TensorFlow raises its own error around it.
+        SolverFailed: if the solver fails; inside a graph TensorFlow raises its own error around it.
 
     References:
         Arbel et al. (2018), eq. (4), eq. (29) and appendix D.
     """
     regularization = positive("lipmmd", "regularization", regularization)
     require_solver()
-    inputs = [tf.convert_to_tensor(value) for value in (real, fake, points, jacobian_gram)]
+    given = {"real": real, "fake": fake, "points": points, "jacobian_gram": jacobian_gram}
+    inputs = [as_numbers(name, values) for name, values in given.items()]
     dtype = tf.float64 if any(t.dtype == tf.float64 for t in inputs) else tf.float32
     real, fake, points, gram = (tf.cast(t, tf.float64) for t in inputs)
     _check(points, gram)
@@ -197,7 +202,7 @@ def _best_weights(
     """Returns weights whose critic is near enough to optimal, and `_critic` of them.
 
     Raises:
-        RuntimeError: if the solver finds none.
+        SolverFailed: if the solver finds none.
     """
     reason = ""
     for tolerance in _TOLERANCES:
@@ -209,7 +214,7 @@ def _best_weights(
         if gap <= _LARGEST_GAP:
             return weights, (square, solution)
         reason = f"status {status} and a relative duality gap of {gap:.1e}"
-    raise RuntimeError(
+    raise SolverFailed(
         f"the solver of the Lipschitz MMD ended with {reason} at {len(slopes)} unknowns and "
         f"regularization={regularization:g}; use a larger regularization."
     )

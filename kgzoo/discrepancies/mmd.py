@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels import Kernel
+from kgzoo.kernels.arguments import as_points, non_negative
 
 __all__ = [
     "ESTIMATORS",
@@ -62,6 +63,7 @@ def mean_kernels(
     """
     if estimator not in ESTIMATORS:
         raise unknown_name("estimator", estimator, ESTIMATORS)
+    x, y = as_points(x, y)
     _check(x, y, estimator)
     kxx, kxy, kyy = kernel.matrix(x, x), kernel.matrix(x, y), kernel.matrix(y, y)
     if bound is not None:
@@ -78,6 +80,7 @@ def smooth_labels(means: MeanKernels, epsilon: float) -> MeanKernels:
     The generated class becomes (Q + epsilon P) / (1 + epsilon): what one-sided label smoothing is
     for losses with labels. MMD^2 shrinks by (1 + epsilon)^2; other sums of the three change shape.
     """
+    non_negative("smooth_labels", "epsilon", epsilon, below=1.0)
     if not epsilon:
         return means
     xx, xy, yy = means
@@ -128,7 +131,7 @@ def diagnostics(means: MeanKernels) -> dict[str, tf.Tensor]:
 
 
 def _check(x: tf.Tensor, y: tf.Tensor, estimator: str) -> None:
-    n, m = tf.convert_to_tensor(x).shape[0], tf.convert_to_tensor(y).shape[0]
+    n, m = x.shape[0], y.shape[0]
     least = 1 if estimator == "biased" else 2
     for name, size in (("x", n), ("y", m)):
         if size is not None and size < least:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.kernels import Kernel
-from kgzoo.kernels.base import as_points
+from kgzoo.kernels.arguments import as_numbers, as_points
 
 __all__ = [
     "POSITIVITIES",
@@ -106,7 +106,14 @@ def _ratio(kernel: Kernel, real: tf.Tensor, fake: tf.Tensor, ridge: float) -> tf
 
 def pearson_divergence(values: tf.Tensor) -> tf.Tensor:
     """mean (r - 1)^2 over ratios `[M]`, eq. (7); minus it is D* of eq. (5) up to a constant."""
-    return tf.reduce_mean(tf.square(values - 1.0))
+    return tf.reduce_mean(tf.square(_as_ratios(values) - 1.0))
+
+
+def _as_ratios(values: tf.Tensor) -> tf.Tensor:
+    values = as_numbers("values", values)
+    if values.shape.rank != 1 or values.shape[0] == 0:
+        raise UserError(f"values have shape {values.shape}; give ratios [M], M >= 1.")
+    return values
 
 
 def critic_loss(
@@ -134,7 +141,7 @@ def critic_loss(
         UserError: if an argument is out of range or unknown.
     """
     check_fields(positivity=positivity, positivity_weight=weight, positivity_reduction=reduction)
-    values = tf.convert_to_tensor(values)
+    values = _as_ratios(values)
     diagnostics = {
         "mean_ratio": tf.reduce_mean(values),
         "smallest_ratio": tf.reduce_min(values),

@@ -4,12 +4,14 @@ L_{D,lambda} = lambda E k(x, x') - (lambda - 1) E k(x, y) - E k(y, y')
 (Wang, Sun and Halgamuge, 2019, eq. 5): -MMD^2 at lambda = -1, the repulsive loss at lambda = 1.
 """
 
+import math
+import numbers
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from kgzoo.discrepancies import mmd
-from kgzoo.errors import UserError, unknown_name
+from kgzoo.errors import UserError, shown, unknown_name
 from kgzoo.kernels import Kernel, is_stationary
 
 __all__ = ["BOUNDINGS", "LOWER_BOUND", "UPPER_BOUND", "bounded", "critic_loss", "weights"]
@@ -21,6 +23,8 @@ LOWER_BOUND, UPPER_BOUND = 0.25, 4.0
 
 def weights(repulsion: float) -> tuple[float, float, float]:
     """Returns the weights of E k(x, x'), E k(x, y), E k(y, y') in L_{D,lambda}; they sum to 0."""
+    if not isinstance(repulsion, numbers.Real) or not math.isfinite(repulsion):
+        raise UserError(f"repulsion={shown(repulsion)} is out of range; give a finite number.")
     return repulsion, 1.0 - repulsion, -1.0
 
 
@@ -46,6 +50,7 @@ def bounded(
     """
     if bounding not in BOUNDINGS:
         raise unknown_name("bounding", bounding, BOUNDINGS)
+    of_terms = weights(repulsion)
     if bounding == "none":
         return lambda matrix, name: matrix
     if not is_stationary(kernel):
@@ -54,7 +59,7 @@ def bounded(
             "or bounding=none."
         )
     if bounding == "sign":
-        by_term = weights(repulsion)
+        by_term = of_terms
     else:
         by_term = (-1.0, 1.0, -1.0) if repulsion < 0 else (1.0, 0.0, -1.0)
     signs = dict(zip(("xx", "xy", "yy"), by_term, strict=True))

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kgzoo.errors import UserError
 from kgzoo.kernels import Kernel
+from kgzoo.kernels.arguments import as_numbers, non_negative, of_one_type
 
 __all__ = [
     "features_and_jacobian",
@@ -79,7 +80,8 @@ def smmd_scale(kernel: Kernel, jacobian_squared: tf.Tensor, weight: float = 10.0
         jacobian_squared: squared Jacobian norms `[n]` at the points of mu (real images).
         weight: the constant 10, for images in [0, 1].
     """
-    return 1.0 / (1.0 + weight * kernel.slope * tf.reduce_mean(jacobian_squared))
+    non_negative("smmd_scale", "weight", weight)
+    return 1.0 / (1.0 + weight * kernel.slope * _mean(jacobian_squared))
 
 
 def linear_scale(
@@ -94,8 +96,12 @@ def linear_scale(
         jacobian_squared: squared Jacobian norms `[n]` at the same points.
         weight: the constant 10, for images in [0, 1].
     """
+    non_negative("linear_scale", "weight", weight)
+    features, jacobian_squared = of_one_type(features=features, jacobian_squared=jacobian_squared)
+    if features.shape.rank != 2:
+        raise UserError(f"features have shape {features.shape}; linear_scale needs [n, s].")
     value = tf.reduce_mean(tf.reduce_sum(tf.square(features), axis=1))
-    return 1.0 / (1.0 + weight * (value + tf.reduce_mean(jacobian_squared)))
+    return 1.0 / (1.0 + weight * (value + _mean(jacobian_squared)))
 
 
 def sigma2(kernel: Kernel, jacobian_squared: tf.Tensor, regularization: float) -> tf.Tensor:
@@ -108,5 +114,15 @@ def sigma2(kernel: Kernel, jacobian_squared: tf.Tensor, regularization: float) -
         jacobian_squared: squared Jacobian norms `[n]` at the points of mu.
         regularization: lambda.
     """
-    mean = tf.reduce_mean(jacobian_squared)
-    return 1.0 / (regularization + kernel.at_zero + kernel.slope * mean)
+    non_negative("sigma2", "regularization", regularization)
+    return 1.0 / (regularization + kernel.at_zero + kernel.slope * _mean(jacobian_squared))
+
+
+def _mean(jacobian_squared: tf.Tensor) -> tf.Tensor:
+    values = as_numbers("jacobian_squared", jacobian_squared)
+    if values.shape.rank != 1 or values.shape[0] == 0:
+        raise UserError(
+            f"jacobian_squared has shape {values.shape}; give one squared norm for each of n >= 1 "
+            "points."
+        )
+    return tf.reduce_mean(values)

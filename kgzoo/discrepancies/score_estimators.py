@@ -20,13 +20,10 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError
-from kgzoo.kernels.base import positive
+from kgzoo.kernels import bandwidths
+from kgzoo.kernels.arguments import as_numbers, as_width, positive, refuse_overflow
 
 __all__ = ["semi_implicit_log_density", "spectral_scores", "stein_scores", "svgd_direction"]
-
-# Squared distances below so many roundings of the points' squared norms count as 0.
-_ROUNDINGS = 16
-_LARGEST_BITS = 0x7F800000  # infinity as a float32
 
 
 def stein_scores(samples: tf.Tensor, ridge: float, bandwidth: float = 1.0) -> tf.Tensor:
@@ -56,7 +53,7 @@ def stein_scores(samples: tf.Tensor, ridge: float, bandwidth: float = 1.0) -> tf
     """
     points, dtype = _points("stein_scores", samples)
     ridge = positive("stein_scores", "ridge", ridge)
-    gram, slopes = _kernel(points, positive("stein_scores", "bandwidth", bandwidth))
+    gram, slopes = _kernel(points, as_width("stein_scores", "bandwidth", bandwidth))
     factor = tf.linalg.cholesky(tf.linalg.set_diag(gram, tf.linalg.diag_part(gram) + ridge))
     return tf.cast(-tf.linalg.cholesky_solve(factor, slopes), dtype)
 
@@ -92,7 +89,7 @@ def spectral_scores(samples: tf.Tensor, eigenfunctions: int, bandwidth: float = 
     """
     points, dtype = _points("spectral_scores", samples)
     count = _count(eigenfunctions, points.shape[-2])
-    gram, slopes = _kernel(points, positive("spectral_scores", "bandwidth", bandwidth))
+    gram, slopes = _kernel(points, as_width("spectral_scores", "bandwidth", bandwidth))
     # The decomposition itself would raise, before the loss can say which step diverged.
     finite = tf.reduce_all(tf.math.is_finite(gram), axis=[-2, -1], keepdims=True)
     values, vectors = tf.linalg.eigh(tf.where(finite, gram, tf.zeros_like(gram)))
@@ -139,7 +136,7 @@ def svgd_direction(samples: tf.Tensor, scores: tf.Tensor, bandwidth: float = 1.0
             f"{target.shape}; give one score for every sample."
         )
     size = tf.cast(tf.shape(points)[-2], points.dtype)
-    scale = positive("svgd_direction", "bandwidth", bandwidth)
+    scale = as_width("svgd_direction", "bandwidth", bandwidth)
     gram, slopes = _kernel(points, scale / tf.sqrt(2 * tf.math.log(size)))
     direction = (tf.matmul(gram, target) + slopes) / size
     return tf.cast(direction, tf.float64 if tf.float64 in (dtype, target_dtype) else tf.float32)
@@ -172,7 +169,8 @@ def semi_implicit_log_density(
     References:
         Yin and Zhou (2018), Semi-implicit variational inference, section 3.
     """
-    arguments = [tf.convert_to_tensor(value) for value in (samples, means, log_variances)]
+    given = {"samples": samples, "means": means, "log_variances": log_variances}
+    arguments = [as_numbers(name, values) for name, values in given.items()]
     shapes = [value.shape for value in arguments]
     fit = all(shape.rank is not None and 2 <= shape.rank == shapes[0].rank for shape in shapes)
     fit = fit and shapes[1].is_compatible_with(shapes[2]) and 0 != shapes[1][-2]
@@ -205,13 +203,15 @@ def _without(shape: tf.TensorShape) -> tf.TensorShape:
 
 def _points(owner: str, values: tf.Tensor, name: str = "samples") -> tuple[tf.Tensor, tf.DType]:
     """Returns points `[..., n, d]` in float64, without gradient, and the type of the answer."""
-    values = tf.convert_to_tensor(values)
+    values = as_numbers(name, values)
     if values.shape.rank is None or values.shape.rank < 2 or values.shape[-2] in (0, 1):
         raise UserError(
             f"{owner} got {name} of shape {values.shape}; give [..., n, d] with at least 2 points."
         )
     dtype = tf.float64 if values.dtype == tf.float64 else tf.float32
-    return tf.cast(tf.stop_gradient(values), tf.float64), dtype
+    points = tf.cast(tf.stop_gradient(values), tf.float64)
+    refuse_overflow(owner, **{name: points})
+    return points, dtype
 
 
 def _count(eigenfunctions: int, size: int | None) -> int:
@@ -232,57 +232,10 @@ def _kernel(points: tf.Tensor, bandwidth: float | tf.Tensor) -> tuple[tf.Tensor,
     """Returns K `[..., n, n]` and B `[..., n, d]` for s in units of the median distance."""
     # The shift keeps the products small.
     points -= tf.reduce_mean(points, axis=-2, keepdims=True)
-    squared = _squared_distances(points)
-    variance = tf.square(bandwidth * _unit(tf.sqrt(squared)))
+    squared = bandwidths.squared_distances(points)
+    unit = bandwidths.median_of_pairs(tf.sqrt(squared))[..., None, None]
+    variance = tf.square(bandwidth * unit)
     gram = tf.exp(-squared / (2 * variance))
     # grad_{x_j} k(x_i, x_j) = k(x_i, x_j) (x_i - x_j) / s^2.
     slopes = tf.reduce_sum(gram, axis=-1, keepdims=True) * points - tf.matmul(gram, points)
     return gram, slopes / variance
-
-
-def _squared_distances(points: tf.Tensor) -> tf.Tensor:
-    """Returns `[..., n, n]` squared distances, those that are roundings alone being 0."""
-    # The expansion costs n n numbers where differences cost n n d.
-    norms = tf.reduce_sum(tf.square(points), axis=-1)
-    sums = norms[..., :, None] + norms[..., None, :]
-    squared = sums - 2 * tf.matmul(points, points, transpose_b=True)
-    roundings = _ROUNDINGS * np.finfo(np.float64).eps * sums
-    squared = tf.where(squared < roundings, tf.zeros_like(squared), squared)
-    return tf.linalg.set_diag(squared, tf.zeros_like(norms))
-
-
-def _unit(distances: tf.Tensor) -> tf.Tensor:
-    """Returns the median of distances `[..., n, n]` off the diagonal, `[..., 1, 1]`, above 0.
-
-    As `bandwidths.median_distance`, for every leading element: by bisection on the bits of the
-    floats, in float32, which is enough of a unit and halves the bits.
-    """
-    bits = tf.bitcast(tf.cast(distances, tf.float32), tf.int32)
-    # A point's distance to itself is no distance.
-    bits = tf.linalg.set_diag(bits, tf.fill(tf.shape(bits)[:-1], tf.int32.max))
-    size = tf.shape(bits)[-1]
-    pairs = size * (size - 1) // 2
-
-    def at_most(bound: tf.Tensor) -> tf.Tensor:
-        counts = tf.cast(bits <= bound, tf.int32)
-        return tf.reduce_sum(counts, axis=[-2, -1], keepdims=True)
-
-    def halve(low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        centre = low + (high - low) // 2
-        enough = at_most(centre) >= pairs
-        return tf.where(enough, low, centre + 1), tf.where(enough, centre, high)
-
-    # Every pair is there twice: of 2 P numbers in order, the P-th and the one after it.
-    low = tf.zeros_like(bits[..., :1, :1])
-    bounds = (low, low + _LARGEST_BITS)
-    _, high = tf.while_loop(lambda low, high: tf.reduce_any(low < high), halve, bounds)
-    above = tf.reduce_min(tf.where(bits > high, bits, tf.int32.max), axis=[-2, -1], keepdims=True)
-    upper = tf.where(tf.logical_or(at_most(high) > pairs, pairs < 1), high, above)
-    values = [tf.cast(tf.bitcast(value, tf.float32), tf.float64) for value in (high, upper)]
-    unit = (values[0] + values[1]) / 2
-    mean = tf.reduce_sum(distances, axis=[-2, -1], keepdims=True) / tf.cast(
-        tf.maximum(2 * pairs, 1), distances.dtype
-    )
-    unit = tf.where(unit > 0, unit, mean)
-    # Comparisons are false for NaN, which must come out as it is.
-    return tf.where(tf.equal(unit, 0), tf.ones_like(unit), unit + 0 * mean)

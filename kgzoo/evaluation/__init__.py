@@ -8,7 +8,7 @@ whose features and logits an extractor uses), `inception` (a file of the user's)
 pixels), `modes` (of points of a mixture), `ais` (log-likelihoods of decoders), `score_card` (what
 goes into scores.json), `pictures` (grids, scatter plots, histograms), `galleries` (pictures of a
 trained model, by `carpets`, `embeddings` and `curves`), `tfgan` (the one place that knows how
-TF-GAN is imported), `files` (whole or absent).
+TF-GAN is imported), `files` (whole or absent), `json_lines` (records of runs).
 """
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "files",
     "galleries",
     "inception",
+    "json_lines",
     "lenet_scores",
     "modes",
     "neighbours",

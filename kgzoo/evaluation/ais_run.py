@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import ais_chains, ais_likelihoods, files
+from kgzoo.evaluation import ais_chains, ais_likelihoods, archives, arrays, files
 
 __all__ = ["Progress", "Run", "whole"]
 
@@ -54,7 +54,7 @@ class Run:
     ):
         _check(settings, batch_size, workers)
         self._likelihood = ais_likelihoods.as_likelihood(decoder)
-        self._examples = np.asarray(examples, np.float32)
+        self._examples = arrays.as_array(examples, "examples").astype(np.float32)
         self._settings = settings
         if self._examples.ndim < 2 or not self._examples.size:
             shape = list(self._examples.shape)
@@ -176,9 +176,17 @@ class _Store:
         self.steps: list[float] | None = None
         path = folder / "settings.json"
         if path.exists():
-            content = json.loads(path.read_text())
-            self._compare(content["fingerprint"])
-            self.steps = content["step_size"]
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                held, steps = dict(content["fingerprint"]), content["step_size"]
+                steps = [float(size) for size in steps]
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                raise UserError(
+                    f"{path} cannot be read as an estimate's settings; give another folder, or "
+                    "delete this one."
+                ) from None
+            self._compare(held)
+            self.steps = steps
 
     def _compare(self, held: dict[str, Any]):
         for name, value in self._fingerprint.items():
@@ -209,14 +217,22 @@ class _Store:
     def read(self) -> dict[int, tuple]:
         points = {}
         for path in sorted(self._folder.glob("points-*.npz")):
-            with np.load(path, allow_pickle=False) as arrays:
-                rows = zip(arrays["log_weights"], arrays["acceptance"], strict=True)
-                points.update(zip(arrays["indices"].tolist(), rows, strict=True))
+            try:
+                stored = archives.load(path)
+                rows = zip(stored["log_weights"], stored["acceptance"], strict=True)
+                points.update(zip(stored["indices"].tolist(), rows, strict=True))
+            except archives.DAMAGES:
+                raise UserError(
+                    f"{path} cannot be read as a finished batch; delete that file, and it is "
+                    "computed again."
+                ) from None
         return points
 
     def write(self, indices: np.ndarray, weights: np.ndarray, accepted: np.ndarray):
         content = io.BytesIO()
-        np.savez(content, indices=indices, log_weights=weights, acceptance=accepted)
+        np.savez(
+            content, allow_pickle=False, indices=indices, log_weights=weights, acceptance=accepted
+        )
         files.replace_file(self._folder / f"points-{indices[0]:06d}.npz", content.getvalue())
 
 
@@ -231,7 +247,7 @@ def _check(settings: dict[str, Any], batch_size: int, workers: int | None):
     given, stages = settings["step_size"], ais_chains.STAGES
     if given is None:
         return
-    steps = np.asarray(given, np.float64)
+    steps = arrays.as_array(given, "step_size").astype(np.float64)
     if steps.shape not in ((), (stages,)) or not ((steps > 0) & (steps < np.inf)).all():
         raise UserError(f"step_size={given!r} must be a number above 0, or {stages} of them.")
 

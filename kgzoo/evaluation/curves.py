@@ -1,23 +1,21 @@
 """Figures of a run's record: its metrics over steps, and its critic's singular values.
 
-Read from metrics.jsonl and spectra.jsonl as they are found: a run may still be writing its last
-line, or have diverged. Drawn by matplotlib, off screen.
+Of metrics.jsonl and spectra.jsonl as they are found: a run may go on, or have diverged. Drawn by
+matplotlib, off screen.
 """
 
-import json
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kgzoo.errors import UserError
+from kgzoo.evaluation import json_lines
 
 __all__ = [
     "blank_figure",
-    "read_lines",
     "read_series",
     "read_spectra",
     "rgb",
@@ -80,54 +78,16 @@ def rgb(figure: Any) -> np.ndarray:
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
-def read_lines(path: str | os.PathLike) -> list[tuple[float, dict[str, Any]]]:
-    """Reads a file of JSON objects, one a line, each with its step.
-
-    Lines that are torn, or no such object, are left out. Where the steps go back, a resumed run
-    starts again: what came later before counts no more.
-
-    Returns:
-        (step, object) pairs, steps strictly ascending; nothing if the file is missing.
-
-    Raises:
-        UserError: the file is there but cannot be read.
-    """
-    path = pathlib.Path(path)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}); name a run folder.") from None
-    found: list[tuple[float, dict[str, Any]]] = []
-    for line in text.splitlines():
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        step = _number(content.get("step")) if isinstance(content, dict) else None
-        if step is None or not 0 <= step < math.inf:
-            continue
-        while found and found[-1][0] > step:
-            found.pop()
-        # The scores of a step come on a line of their own.
-        if found and found[-1][0] == step:
-            found[-1] = (step, {**found[-1][1], **content})
-        else:
-            found.append((step, content))
-    return found
-
-
 def read_series(path: str | os.PathLike) -> dict[str, list[tuple[float, float]]]:
     """Returns (step, value) pairs by metric, in the file's order; a value may be NaN or infinite.
 
     Raises:
-        UserError: as `read_lines`.
+        UserError: the file is there but cannot be read.
     """
     series: dict[str, list[tuple[float, float]]] = {}
-    for step, content in read_lines(path):
+    for step, content in _lines(path):
         for name, value in content.items():
-            if name not in _NOT_DRAWN and (value := _number(value)) is not None:
+            if name not in _NOT_DRAWN and (value := json_lines.number(value)) is not None:
                 series.setdefault(name, []).append((step, value))
     return series
 
@@ -139,14 +99,16 @@ def read_spectra(path: str | os.PathLike) -> dict[str, list[tuple[float, np.ndar
         Arrays of float64, descending; layers in the file's order.
 
     Raises:
-        UserError: as `read_lines`.
+        UserError: as `read_series`.
     """
     spectra: dict[str, list[tuple[float, np.ndarray]]] = {}
-    for step, content in read_lines(path):
+    for step, content in _lines(path):
         layers = content.get("layers")
         for name, facts in layers.items() if isinstance(layers, dict) else ():
             values = facts.get("singular_values") if isinstance(facts, dict) else None
-            kept = [_number(value) for value in values] if isinstance(values, list) else []
+            kept = (
+                [json_lines.number(value) for value in values] if isinstance(values, list) else []
+            )
             kept = [value for value in kept if value is not None and 0.0 <= value < math.inf]
             if kept:
                 spectra.setdefault(name, []).append((step, np.sort(kept)[::-1]))
@@ -220,13 +182,13 @@ def singular_values(path: str | os.PathLike) -> np.ndarray:
     return rgb(figure)
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
+def _lines(path: str | os.PathLike) -> list[tuple[float, dict[str, Any]]]:
     try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return json_lines.read(path).lines
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}); name a run folder.") from None
 
 
 def _evenly(items: Sequence[Any], most: int) -> list[Any]:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kgzoo.data.source import at_least
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import classifiers, inception, random_conv
+from kgzoo.evaluation import arrays, classifiers, inception, random_conv
 
 __all__ = ["Extractor", "default_name", "get", "names"]
 
@@ -75,10 +76,9 @@ class Extractor:
         Raises:
             UserError: examples of another shape, of another range, NaN, or batch_size < 1.
         """
-        images = np.asarray(images)
+        images = arrays.as_array(images, "images")
         self.check(images)
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} is not possible; give at least 1.")
+        batch_size = at_least("batch_size", batch_size, 1)
         parts = [
             self._apply(_as_float(images[start : start + batch_size]))
             for start in range(0, len(images), batch_size)

@@ -2,8 +2,18 @@
 
 import os
 import pathlib
+import re
 
-__all__ = ["replace_file"]
+__all__ = ["reason", "replace_file"]
+
+
+def reason(error: Exception) -> str:
+    """Returns in a few words why a file cannot be written, from an OSError or TensorFlow's own."""
+    if getattr(error, "strerror", None):
+        return error.strerror
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # TensorFlow says "{{node}} file; File too large [Op:SaveV2]".
+    return re.sub(r" \[Op:\w+\]$", "", said).rpartition("; ")[2]
 
 
 def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
@@ -15,6 +25,9 @@ def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
 
     Returns:
         The path.
+
+    Raises:
+        OSError: if the disk refuses; it names a file, and what was there before is left alone.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,6 +39,10 @@ def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # A full disk is found out by a write, which knows no name.
+        error.filename = error.filename or os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return path

@@ -19,6 +19,7 @@ import numpy as np
 
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError
+from kgzoo.evaluation import arrays
 from kgzoo.evaluation.neighbours import nearest
 from kgzoo.evaluation.similarity import as_floats, check_images
 from kgzoo.kernels.bandwidths import as_bandwidths
@@ -111,7 +112,7 @@ def pixel_divergences(
     count = min(len(x), len(y), at_least("limit", limit, 2))
     if count < 2:
         raise UserError(f"samples and test share {count} image; JSD and MMD need at least 2 each.")
-    bandwidths = as_bandwidths(bandwidths)
+    bandwidths, seed = as_bandwidths(bandwidths), arrays.as_seed(seed)
     # Distances, divided by small sigma^2, need the digits.
     x, y = (_chosen(points, count, seed).astype(np.float64) for points in (x, y))
     p_of_x, q_of_x = _log_density(x, x, bandwidths), _log_density(x, y, bandwidths)

@@ -7,12 +7,14 @@ sample may stray further that way.
 """
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import spatial, special
 
-from kgzoo.errors import UserError
+from kgzoo.errors import UserError, shown
+from kgzoo.evaluation.arrays import as_array
 
 __all__ = ["mode_scores"]
 
@@ -66,19 +68,28 @@ def mode_scores(
         Srivastava et al. (2020), GRAM, show coverage in pictures (Figures 2 and 7) and state no
         rule; this one is the project's.
     """
-    samples, centres = np.asarray(samples, np.float64), np.asarray(centres, np.float64)
-    sds, axes = np.asarray(sd, np.float64), None if axes is None else np.asarray(axes, np.float64)
+    samples, centres, sds = (
+        as_array(values, name).astype(np.float64)
+        for name, values in (("samples", samples), ("centres", centres), ("sd", sd))
+    )
+    axes = None if axes is None else as_array(axes, "axes").astype(np.float64)
     _check_shapes(samples, centres, sds, axes)
     count, dim = centres.shape
     shares = _shares(weights, count)
-    if not min(least_share, near_sds, wide_sds) > 0.0:
-        stated = f"least_share={least_share!r}, near_sds={near_sds!r} and wide_sds={wide_sds!r}"
-        raise UserError(f"{stated} must all lie above 0.")
+    for name, value in (
+        ("least_share", least_share),
+        ("near_sds", near_sds),
+        ("wide_sds", wide_sds),
+    ):
+        if not (isinstance(value, numbers.Real) and value > 0.0):
+            raise UserError(f"{name}={shown(value)} is out of range; give a number above 0.")
     with np.errstate(over="ignore", invalid="ignore"):  # a diverged model's samples
         samples, centres = _in_sds(samples, sds, axes), _in_sds(centres, sds, axes)
         distances = spatial.distance.cdist(samples, centres)
     distances = np.where(np.isfinite(distances), distances, np.inf)
     nearest, distance = distances.argmin(axis=1), distances.min(axis=1)
+    if not np.isfinite(centres).all():
+        raise UserError("centres are infinite in units of sd; give a larger sd, or nearer centres.")
     gap = spatial.distance.pdist(centres).min() if count > 1 else math.inf
     if gap == 0.0:
         raise UserError("centres hold one point twice; give every mode once, with its weight.")
@@ -108,9 +119,12 @@ def mode_scores(
 def _shares(weights: Sequence[float] | None, count: int) -> np.ndarray:
     if weights is None:
         return np.full(count, 1.0 / count)
-    shares = np.asarray(weights, np.float64)
+    shares = as_array(weights, "weights").astype(np.float64)
     if shares.shape != (count,) or (shares <= 0.0).any() or not math.isclose(shares.sum(), 1.0):
-        raise UserError(f"weights={shares.tolist()} must be {count} numbers above 0 of sum 1.")
+        raise UserError(
+            f"weights={shown(shares.tolist())} are no shares; give {count} numbers above 0 of sum "
+            "1."
+        )
     return shares
 
 
@@ -140,9 +154,15 @@ def _check_shapes(
     dim = samples.shape[1]
     if centres.ndim != 2 or centres.shape[1] != dim or not len(centres):
         raise UserError(f"centres have shape {list(centres.shape)}; give [m, {dim}] with m >= 1.")
-    if sds.shape not in ((), (dim,)) or not (sds > 0.0).all():
-        raise UserError(f"sd={sds.tolist()!r} must be one number above 0, or {dim} of them.")
+    if not np.isfinite(centres).all():
+        raise UserError("centres hold NaN or infinity; give finite points.")
+    if sds.shape not in ((), (dim,)) or not ((sds > 0.0) & np.isfinite(sds)).all():
+        raise UserError(
+            f"sd={shown(sds.tolist())} is no spread; give one number above 0, or {dim} of them."
+        )
     if axes is not None and (
         axes.shape != (dim, dim) or not np.allclose(axes @ axes.T, np.eye(dim), atol=1e-6)
     ):
-        raise UserError(f"axes must be {dim} orthonormal rows of length {dim}.")
+        raise UserError(
+            f"axes have shape {list(axes.shape)}; give {dim} orthonormal rows of length {dim}."
+        )

@@ -11,6 +11,7 @@ import numpy as np
 
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError
+from kgzoo.evaluation import arrays
 
 __all__ = ["NUM_NEIGHBOURS", "as_matrices", "nearest", "neighbour_scores"]
 
@@ -20,6 +21,8 @@ NUM_NEIGHBOURS = (3, 5)
 _SPARE = 8
 # Of the points' squared norms: a difference that rounding could make is a tie.
 _ROUNDING = 1e-13
+# Squares of larger ones want float64, and none can be held beyond the second bound.
+_LARGEST_FLOAT32, _LARGEST = 1e15, 1e100
 _BALLS = "closed balls, radius: Euclidean distance to the k-th other point of the ball's own set"
 _CONVENTIONS = {
     "precision": "share of samples inside any ball of a real point; {}",
@@ -150,7 +153,7 @@ def as_matrices(
 
 
 def _as_matrix(values: np.ndarray, name: str) -> np.ndarray:
-    values = np.asarray(values)
+    values = arrays.as_array(values, name)
     if values.ndim != 2 or 0 in values.shape:
         raise UserError(
             f"{name} has shape {list(values.shape)}; give [examples, features] with at least one "
@@ -160,6 +163,9 @@ def _as_matrix(values: np.ndarray, name: str) -> np.ndarray:
     values = values.astype(np.float32 if is_exact else np.float64, copy=False)
     if not np.isfinite(values).all():
         raise UserError(f"{name} holds NaN or infinity; score a model that has not diverged.")
+    arrays.refuse_beyond(values, name, _LARGEST)
+    if is_exact and np.abs(values).max() > _LARGEST_FLOAT32:
+        values = values.astype(np.float64)
     return values
 
 

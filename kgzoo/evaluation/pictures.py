@@ -8,8 +8,9 @@ import pathlib
 
 import numpy as np
 
-from kgzoo.errors import UserError
-from kgzoo.evaluation import files
+from kgzoo.data.source import at_least
+from kgzoo.errors import UserError, shown
+from kgzoo.evaluation import arrays, files
 
 __all__ = ["grid", "histogram", "picture", "save_png", "scatter", "views"]
 
@@ -21,6 +22,7 @@ _SAMPLES = (208, 72, 32)
 _REFERENCE = (150, 178, 214)
 _GRID_SIDE = 512  # pixels that an enlarged grid aims at
 _VIEWS = ([0, 1], [2, 1])  # of 3-D points: the coordinates to the right and upwards in each panel
+_LARGEST = 1e30  # coordinate that is drawn
 _MARGIN = 12  # pixels between the frame and the picture's edge
 
 
@@ -40,14 +42,11 @@ def grid(images: np.ndarray, columns: int | None = None, scale: int | None = Non
     """
     images = _as_uint8(images)
     count, height, width = images.shape[:3]
-    columns = int(np.ceil(np.sqrt(count))) if columns is None else columns
-    if columns < 1:
-        raise UserError(f"columns={columns} is not possible; give at least 1.")
+    columns = at_least("columns", int(np.ceil(np.sqrt(count))) if columns is None else columns, 1)
     rows = -(-count // columns)
     if scale is None:
         scale = max(1, _GRID_SIDE // max(rows * height, columns * width))
-    if scale < 1:
-        raise UserError(f"scale={scale} is not possible; give an integer of at least 1.")
+    scale = at_least("scale", scale, 1)
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
     step_y, step_x = height * scale + 1, width * scale + 1
     canvas = np.full((rows * step_y + 1, columns * step_x + 1, 3), _SEPARATOR, np.uint8)
@@ -76,10 +75,10 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, size: int =
         UserError: points that are not [n, 2] or not finite.
     """
     points = _as_matrix(points, "points", 2)
-    shown = points if reference is None else _as_matrix(reference, "reference", 2)
-    low, high = shown.min(axis=0), shown.max(axis=0)
+    drawn = points if reference is None else _as_matrix(reference, "reference", 2)
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
     side = 1.5 * max(float((high - low).max()), 1e-3)
-    below = None if reference is None else shown
+    below = None if reference is None else drawn
     return _panel(points, below, (low + high - side) / 2, side, size)
 
 
@@ -102,12 +101,11 @@ def histogram(
     Raises:
         UserError: values that are not numbers in one dimension, or not finite.
     """
-    values = _as_matrix(np.reshape(values, (len(values), -1)), "values", 1)[:, 0]
-    shown = values
+    values = _as_matrix(_as_column(values, "values"), "values", 1)[:, 0]
+    drawn = values
     if reference is not None:
-        reference = np.reshape(reference, (len(reference), -1))
-        shown = _as_matrix(reference, "reference", 1)[:, 0]
-    middle, half = (shown.max() + shown.min()) / 2, 0.75 * max(np.ptp(shown), 1e-3)
+        drawn = _as_matrix(_as_column(reference, "reference"), "reference", 1)[:, 0]
+    middle, half = (drawn.max() + drawn.min()) / 2, 0.75 * max(np.ptp(drawn), 1e-3)
     edges = np.linspace(middle - half, middle + half, bins + 1)
     canvas = np.empty((size, size, 3), np.float64)
     canvas[:] = _PAPER
@@ -116,7 +114,7 @@ def histogram(
         canvas[_MARGIN:-_MARGIN, round(zero)] = _ZERO_LINES
     layers = [(values, np.array(_SAMPLES))]
     if reference is not None:
-        layers.insert(0, (shown, np.array(_REFERENCE)))
+        layers.insert(0, (drawn, np.array(_REFERENCE)))
     shares = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] / len(v) for v, _ in layers]
     highest = max(share.max() for share in shares)
     columns = np.linspace(_MARGIN, size - _MARGIN, bins + 1).astype(int)
@@ -148,9 +146,9 @@ def views(points: np.ndarray, reference: np.ndarray | None = None, size: int = 4
     """
     points = _as_matrix(points, "points", 3)
     reference = None if reference is None else _as_matrix(reference, "reference", 3)
-    shown = points if reference is None else reference
-    middle = (shown.min(axis=0) + shown.max(axis=0)) / 2
-    side = 1.5 * max(float(np.ptp(shown, axis=0).max()), 1e-3)
+    drawn = points if reference is None else reference
+    middle = (drawn.min(axis=0) + drawn.max(axis=0)) / 2
+    side = 1.5 * max(float(np.ptp(drawn, axis=0).max()), 1e-3)
     panels = []
     for axes in _VIEWS:
         below = None if reference is None else reference[:, axes]
@@ -176,15 +174,19 @@ def picture(samples: np.ndarray, kind: str, reference: np.ndarray | None = None)
     if kind == "image":
         return grid(samples)
     if kind != "vector":
-        raise UserError(f"kind={kind!r} is not known; choose 'image' or 'vector'.")
-    samples = np.asarray(samples)
+        raise UserError(f"kind={shown(kind)} is not known; choose 'image' or 'vector'.")
+    samples = arrays.as_array(samples, "samples")
     if samples.ndim != 2:
         raise UserError(f"Vector samples have shape {list(samples.shape)}; give [n, d].")
+    if reference is not None:
+        reference = arrays.as_array(reference, "reference")
+        if reference.ndim != 2:
+            raise UserError(f"reference has shape {list(reference.shape)}; give [m, d].")
     if samples.shape[1] == 1:
         return histogram(samples, reference)
     if samples.shape[1] == 3:
         return views(samples, reference)
-    return scatter(samples[:, :2], None if reference is None else np.asarray(reference)[:, :2])
+    return scatter(samples[:, :2], None if reference is None else reference[:, :2])
 
 
 def save_png(path: str | os.PathLike, array: np.ndarray) -> pathlib.Path:
@@ -196,20 +198,32 @@ def save_png(path: str | os.PathLike, array: np.ndarray) -> pathlib.Path:
 
     Returns:
         The path.
+
+    Raises:
+        UserError: another dtype or shape.
     """
     import tensorflow as tf
 
+    array = arrays.as_array(array, "array")
+    fits = array.ndim == 3 and array.dtype == np.uint8 and array.shape[-1] in (1, 3)
+    if not fits or 0 in array.shape:
+        raise UserError(
+            f"A picture has dtype {array.dtype} and shape {list(array.shape)}; give uint8 "
+            "[height, width, 1 or 3]."
+        )
     return files.replace_file(path, tf.io.encode_png(array).numpy())
 
 
 def _as_uint8(images: np.ndarray) -> np.ndarray:
     """Returns [n, h, w, 1 or 3] uint8 or float in [0, 1] as uint8 [n, h, w, 3]."""
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) < 1:
+    images = arrays.as_array(images, "images")
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise UserError(
             f"Images have shape {list(images.shape)}; give [n, height, width, channels] with "
             "1 or 3 channels."
         )
+    if images.dtype.kind in "iu" and images.dtype != np.uint8:
+        raise UserError(f"Images have dtype {images.dtype}; give uint8 or floats in [0, 1].")
     if images.dtype != np.uint8:
         # A diverged model still deserves its picture: what is not a number is black.
         images = np.rint(255.0 * np.clip(np.nan_to_num(images), 0.0, 1.0)).astype(np.uint8)
@@ -217,12 +231,18 @@ def _as_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def _as_matrix(values: np.ndarray, name: str, dim: int) -> np.ndarray:
-    values = np.asarray(values, np.float64)
+    values = arrays.as_array(values, name).astype(np.float64)
     if values.ndim != 2 or values.shape[1] != dim or len(values) < 1:
         raise UserError(f"{name} have shape {list(values.shape)}; give [n, {dim}].")
     if not np.isfinite(values).all():
         raise UserError(f"{name} hold NaN or infinity; draw samples of a model that is finite.")
+    arrays.refuse_beyond(values, name, _LARGEST)
     return values
+
+
+def _as_column(values: np.ndarray, name: str) -> np.ndarray:
+    values = arrays.as_array(values, name)
+    return values[:, np.newaxis] if values.ndim == 1 else values
 
 
 def _panel(

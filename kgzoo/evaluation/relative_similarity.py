@@ -29,12 +29,15 @@ from typing import NamedTuple
 import numpy as np
 
 from kgzoo.errors import UserError
+from kgzoo.evaluation import arrays
 
 __all__ = ["Closeness", "RelativeTest", "closeness", "compare", "relative_test"]
 
 _FEWEST = 4
 # A difference that rounding of the sums could make is none.
 _ROUNDING = 1e-13
+# The kernel cubes inner products, and the variance squares the cubes.
+_LARGEST = 1e20
 
 
 class Closeness(NamedTuple):
@@ -149,7 +152,7 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _checked(values: np.ndarray, name: str) -> np.ndarray:
-    values = np.asarray(values, np.float64)
+    values = arrays.as_array(values, name).astype(np.float64)
     if values.ndim != 2 or len(values) < _FEWEST or values.shape[1] < 1:
         raise UserError(
             f"{name} has shape {list(values.shape)}; the test needs [examples, features] with at "
@@ -157,4 +160,5 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
         )
     if not np.isfinite(values).all():
         raise UserError(f"{name} holds NaN or infinity; test a model that has not diverged.")
+    arrays.refuse_beyond(values, name, _LARGEST)
     return values

@@ -16,6 +16,7 @@ import numpy as np
 from kgzoo import data
 from kgzoo.errors import UserError
 from kgzoo.evaluation import (
+    arrays,
     feature_cache,
     features,
     files,
@@ -86,6 +87,7 @@ def prepare(
     Raises:
         UserError: unknown extractor, or one that does not take these examples.
     """
+    seed = arrays.as_seed(seed)
     if extractor_name is None:
         extractor_name = features.default_name(source.name, source.kind, source.shape)
     extractor = features.get(extractor_name, source.shape)
@@ -139,7 +141,8 @@ def score_samples(
             f"{source.extractor.name!r}; leave it out or prepare again."
         )
     reference, extractor = source, source.extractor
-    samples = _as_stored(np.asarray(samples), reference)
+    samples = _as_stored(arrays.as_array(samples, "samples"), reference)
+    seed = arrays.as_seed(seed)
     x, logits = extractor.extract(samples, _BATCH_SIZE)
     alone = {
         "num_samples": len(x),

@@ -10,8 +10,9 @@ import math
 import numpy as np
 from scipy import special
 
-from kgzoo.errors import UserError
-from kgzoo.evaluation import tfgan
+from kgzoo.data.source import at_least
+from kgzoo.errors import UserError, shown
+from kgzoo.evaluation import arrays, tfgan
 
 __all__ = [
     "CLASSIFIER_CONVENTION",
@@ -45,6 +46,8 @@ CLASSIFIER_CONVENTION = (
 
 # exp(-600) counts as nothing beside 1 but is a float64 above 0, so its logarithm is finite.
 _LARGEST_LOGIT_GAP = 600.0
+# The kernel distance cubes inner products, and its spread squares the cubes.
+_LARGEST = 1e20
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -110,13 +113,13 @@ def kernel_distance(
     import tensorflow as tf
 
     x, y = _checked_pair(x, y)
-    if block_size < 2:
+    if at_least("block_size", block_size, 1) < 2:
         raise UserError(f"block_size={block_size} leaves no pairs in a block; give at least 2.")
     smaller, larger = sorted((len(x), len(y)))
     blocks = min(math.ceil(larger / block_size), smaller // 2)
     largest_block = math.ceil(larger / blocks)
     blocks = math.ceil(larger / largest_block)  # TF-GAN's own rule, given that block size
-    random = np.random.RandomState(seed)  # a stream that NumPy's policy freezes
+    random = np.random.RandomState(arrays.as_seed(seed))  # a stream that NumPy's policy freezes
     x, y = x[random.permutation(len(x))], y[random.permutation(len(y))]
     score = tfgan.classifier_metrics().kernel_classifier_distance_and_std_from_activations
     with tfgan.quiet():
@@ -157,12 +160,11 @@ def inception_score(
     import tensorflow as tf
 
     logits = _checked(logits, "logits")
-    if splits < 1:
-        raise UserError(f"splits={splits} is not possible; give at least 1.")
-    splits = min(splits, len(logits) // 2)
+    splits = min(at_least("splits", splits, 1), len(logits) // 2)
+    random = np.random.RandomState(arrays.as_seed(seed))
     # A class of probability exactly 0 would make TF-GAN's p (log p - log q) a 0 * inf.
     logits = np.maximum(logits - logits.max(axis=1, keepdims=True), -_LARGEST_LOGIT_GAP)
-    logits = logits[np.random.RandomState(seed).permutation(len(logits))]
+    logits = logits[random.permutation(len(logits))]
     score = tfgan.classifier_metrics().classifier_score_from_logits
     values = [float(score(tf.constant(part))) for part in np.array_split(logits, splits)]
     return {
@@ -200,11 +202,14 @@ def classifier_scores(logits: np.ndarray, class_frequencies: np.ndarray) -> dict
         adversarial network training, https://arxiv.org/abs/1705.09199, section 3.3.
     """
     logits = _checked(logits, "logits")
-    frequencies = np.asarray(class_frequencies, dtype=np.float64)
+    try:
+        frequencies = arrays.as_array(class_frequencies, "class_frequencies").astype(np.float64)
+    except UserError:
+        frequencies = np.empty(0)
     whole = frequencies.shape == logits.shape[1:] and abs(frequencies.sum() - 1.0) < 1e-6
     if not whole or not (frequencies > 0).all():
         raise UserError(
-            f"class_frequencies={class_frequencies!r} are not the positive shares of "
+            f"class_frequencies={shown(class_frequencies)} are not the positive shares of "
             f"{logits.shape[1]} classes; give those of the classifier's training split."
         )
     log_p = special.log_softmax(logits, axis=1)
@@ -235,7 +240,7 @@ def _checked_pair(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _checked(values: np.ndarray, name: str) -> np.ndarray:
     """Returns `values` as float64 [n, d] with n >= 2, d >= 1, all finite, or raises `UserError`."""
-    values = np.asarray(values, dtype=np.float64)
+    values = arrays.as_array(values, name).astype(np.float64)
     if values.ndim != 2 or values.shape[1] < 1:
         raise UserError(f"{name} has shape {values.shape}; give a matrix [examples, features].")
     if len(values) < 2:
@@ -246,4 +251,5 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
             f"{name} holds NaN or infinity in {rows} of {len(values)} rows; score samples of a "
             "model that has not diverged."
         )
+    arrays.refuse_beyond(values, name, _LARGEST)
     return values

@@ -10,6 +10,7 @@ import numpy as np
 
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError
+from kgzoo.evaluation import arrays
 
 __all__ = ["SMALLEST_SIDE", "as_floats", "check_images", "ms_ssim", "scales_for"]
 
@@ -56,7 +57,7 @@ def ms_ssim(
     import tensorflow as tf
 
     images = check_images(images, "images")
-    num_pairs = at_least("num_pairs", num_pairs, 1)
+    num_pairs, seed = at_least("num_pairs", num_pairs, 1), arrays.as_seed(seed)
     if len(images) < 2:
         raise UserError("images has 1 image; pairs of different images need at least 2.")
     powers, filter_size = scales_for(*images.shape[1:3])
@@ -103,7 +104,7 @@ def check_images(images: np.ndarray, name: str) -> np.ndarray:
     Raises:
         UserError: not [n, h, w, c] with n >= 1, neither uint8 nor float in [0, 1], or NaN.
     """
-    images = np.asarray(images)
+    images = arrays.as_array(images, name)
     if images.ndim != 4 or 0 in images.shape:
         raise UserError(
             f"{name} has shape {list(images.shape)}; give [n, height, width, channels] with at "

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from kgzoo.data.source import at_least
 from kgzoo.errors import UserError
+from kgzoo.evaluation import arrays
 from kgzoo.evaluation.neighbours import as_matrices
 from kgzoo.kernels import bandwidths
-from kgzoo.kernels.base import positive
+from kgzoo.kernels.arguments import as_width
 
 __all__ = ["LIMIT", "mmd_test"]
 
@@ -71,13 +72,14 @@ def mmd_test(
     for name, points in (("real", real), ("samples", samples)):
         if len(points) < _FEWEST:
             raise UserError(f"{name} has {len(points)} example; the test needs at least {_FEWEST}.")
-    random = np.random.RandomState(seed)  # a stream that NumPy's policy freezes
+    random = np.random.RandomState(arrays.as_seed(seed))  # a stream that NumPy's policy freezes
     real, samples = (_chosen(points, limit, random) for points in (real, samples))
     pooled = np.concatenate([real, samples]).astype(np.float64)
     by_rule = bandwidth is None
     if by_rule:
         bandwidth = _median_distance(pooled)
-    bandwidth = positive("mmd_test", "bandwidth", bandwidth)
+    if not by_rule:
+        bandwidth = as_width("mmd_test", "bandwidth", bandwidth)
     gram = _gram(pooled, bandwidth)
     size, total = len(real), len(pooled)
     observed = _statistics(gram, np.arange(total)[None] < size)[0]

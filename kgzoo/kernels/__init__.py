@@ -72,7 +72,7 @@ def is_stationary(kernel: Kernel) -> bool:
     """Whether the kernel is a function of the distance alone, so that `at_zero` exists."""
     try:
         return kernel.at_zero >= 0
-    except (TypeError, UserError):
+    except UserError:
         return False
 
 
@@ -84,6 +84,6 @@ def get(kernel: "str | Kernel") -> Kernel:
     """
     if isinstance(kernel, Kernel):
         return kernel
-    if kernel not in _KERNELS:
+    if not isinstance(kernel, str) or kernel not in _KERNELS:
         raise unknown_name("kernel", kernel, _KERNELS)
     return _KERNELS[kernel]()

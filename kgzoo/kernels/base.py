@@ -6,49 +6,12 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from kgzoo.errors import UserError
+from kgzoo.errors import UserError, shown
 from kgzoo.kernels.chunks import by_groups
 
-__all__ = ["Derivatives", "Kernel", "Product", "Sum", "as_points", "positive"]
+__all__ = ["Derivatives", "Kernel", "Product", "Sum"]
 
-
-def as_points(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns two sets of points `[n, d]` and `[m, d]`, both float32, or float64 if either is.
-
-    Kernels compute in at least float32 whatever the policy outside: bfloat16 squared distances
-    have two digits.
-
-    Raises:
-        UserError: if one is not a matrix, or their dimensions differ.
-    """
-    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-    dtype = tf.float64 if tf.float64 in (x.dtype, y.dtype) else tf.float32
-    x, y = tf.cast(x, dtype), tf.cast(y, dtype)
-    for name, points in (("x", x), ("y", y)):
-        if points.shape.rank != 2:
-            raise UserError(
-                f"{name} has shape {points.shape}; a kernel needs points of shape [n, d]."
-            )
-    if not x.shape[1:].is_compatible_with(y.shape[1:]):
-        raise UserError(
-            f"x has {x.shape[1]} features and y has {y.shape[1]}; a kernel needs the same number."
-        )
-    return x, y
-
-
-def positive(owner: str, name: str, value: float) -> float:
-    """Returns a finite float above 0.
-
-    Raises:
-        UserError: if `value` is not one.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise UserError(f"{owner} got {name}={value!r}; give a finite number above 0.")
-    return number
+_LARGEST_WEIGHT = 1e30
 
 
 class Derivatives(NamedTuple):
@@ -68,6 +31,14 @@ class Derivatives(NamedTuple):
     left: tf.Tensor
     right: tf.Tensor
     both: tf.Tensor
+
+
+class _NotStationary(UserError, TypeError):
+    def __init__(self, kernel: "Kernel", what: str):
+        super().__init__(
+            f"{type(kernel).__name__} is not stationary: it has no {what} at distance 0; use "
+            "gaussian or rational quadratic kernels."
+        )
 
 
 class Kernel:
@@ -101,12 +72,12 @@ class Kernel:
     @property
     def at_zero(self) -> float:
         """g(0) of a stationary kernel g(-|x - y|^2): its value on coinciding points."""
-        raise TypeError(f"{type(self).__name__} is not stationary: it has no value at distance 0.")
+        raise _NotStationary(self, "value")
 
     @property
     def slope(self) -> float:
         """2 |g'(0)| of a stationary kernel: what multiplies the squared Jacobian in Prop. 4."""
-        raise TypeError(f"{type(self).__name__} is not stationary: it has no slope at distance 0.")
+        raise _NotStationary(self, "slope")
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
@@ -123,7 +94,7 @@ class Kernel:
     def __mul__(self, other: "Kernel | float") -> "Kernel":
         if isinstance(other, Kernel):
             return Product([self, other])
-        return Sum([self], weights=[float(other)])
+        return Sum([self], weights=[other])
 
     __rmul__ = __mul__
 
@@ -142,10 +113,11 @@ class _Composite(Kernel):
     """Shared by sums and products: a list of kernels that Keras can serialise."""
 
     def __init__(self, kernels: list[Kernel]):
-        if not kernels or not all(isinstance(kernel, Kernel) for kernel in kernels):
+        several = isinstance(kernels, (list, tuple)) and kernels
+        if not several or not all(isinstance(kernel, Kernel) for kernel in kernels):
             raise UserError(
-                f"{type(self).__name__} got kernels={kernels!r}; give at least one Kernel, and "
-                "nothing else."
+                f"{type(self).__name__} got kernels={shown(kernels)}; give at least one Kernel, "
+                "and nothing else."
             )
         self.kernels = list(kernels)
 
@@ -167,12 +139,15 @@ class Sum(_Composite):
 
     def __init__(self, kernels: list[Kernel], weights: list[float] | None = None):
         super().__init__(kernels)
-        self.weights = [1.0] * len(self.kernels) if weights is None else [float(w) for w in weights]
-        fit = all(0 <= weight < math.inf for weight in self.weights)
+        try:
+            self.weights = [1.0] * len(kernels) if weights is None else [float(w) for w in weights]
+        except (TypeError, ValueError, OverflowError):
+            self.weights = []
+        fit = all(0 <= weight <= _LARGEST_WEIGHT for weight in self.weights)
         if len(self.weights) != len(self.kernels) or not fit:
             raise UserError(
-                f"Sum got weights={weights} for {len(self.kernels)} kernels; "
-                "give one finite weight >= 0 per kernel."
+                f"Sum got weights={shown(weights)} for {len(self.kernels)} kernels; "
+                f"give one finite weight >= 0 per kernel, at most {_LARGEST_WEIGHT}."
             )
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

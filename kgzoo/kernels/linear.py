@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from kgzoo.kernels.base import Derivatives, Kernel, as_points
+from kgzoo.kernels.arguments import as_points, refuse_overflow
+from kgzoo.kernels.base import Derivatives, Kernel
 
 __all__ = ["Linear"]
 
@@ -14,6 +15,7 @@ class Linear(Kernel):
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         x, y = as_points(x, y)
+        refuse_overflow("Linear", x=x, y=y)
         return tf.matmul(x, y, transpose_b=True)
 
     def derivatives(self, x: tf.Tensor, y: tf.Tensor) -> Derivatives:

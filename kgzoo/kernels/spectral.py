@@ -16,8 +16,9 @@ from math import log, tau
 import keras
 import tensorflow as tf
 
-from kgzoo.errors import UserError, unknown_name
-from kgzoo.kernels.base import Kernel, as_points
+from kgzoo.errors import UserError, shown, unknown_name
+from kgzoo.kernels.arguments import as_points, as_seed, refuse_beyond, whole
+from kgzoo.kernels.base import Kernel
 from kgzoo.kernels.chunks import by_rows
 from kgzoo.kernels.spectral_dependence import DEPENDENCES, Dependence
 from kgzoo.kernels.spectral_networks import (
@@ -43,10 +44,9 @@ _SEED = (0, 0)
 _FREQUENCIES, _NOISE, _PHASES, _PENALTY = range(4)
 
 
-def _whole(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"KernelNet got {name}={value!r}; give a whole number of at least {least}.")
-    return value
+# Products of frequencies and points beyond this overflow float32.
+_FURTHEST = 1e15
+_MOST = 10_000_000
 
 
 @keras.saving.register_keras_serializable("kgzoo")
@@ -90,9 +90,9 @@ class KernelNet(keras.layers.Layer, Kernel):
         # Values below float32 would follow a mixed policy; a kernel never does.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.dependence, self.expectation = dependence, expectation
-        self.num_samples = _whole("num_samples", num_samples, 1)
-        self.width = _whole("width", width, 0)
-        self.chunk_rows = _whole("chunk_rows", chunk_rows, 0)
+        self.num_samples = whole("KernelNet", "num_samples", num_samples, 1, _MOST)
+        self.width = whole("KernelNet", "width", width, 0, _MOST)
+        self.chunk_rows = whole("KernelNet", "chunk_rows", chunk_rows, 0, _MOST)
         self.features = None
 
     def build(self, input_shape: tuple) -> None:
@@ -101,12 +101,13 @@ class KernelNet(keras.layers.Layer, Kernel):
         Raises:
             UserError: if the shape is another, or was another before.
         """
-        if len(input_shape) != 2 or not input_shape[1]:
+        known = isinstance(input_shape, (tuple, list, tf.TensorShape)) and len(input_shape) == 2
+        if not known or not isinstance(input_shape[1], int) or not 0 < input_shape[1] <= _MOST:
             raise UserError(
-                f"KernelNet got input_shape={input_shape}; give (None, d) with the number of "
-                "features d."
+                f"KernelNet got input_shape={shown(input_shape)}; give (None, d) with the number "
+                "of features d."
             )
-        d = int(input_shape[1])
+        d = input_shape[1]
         if self.features not in (None, d):
             raise UserError(
                 f"KernelNet got input_shape={input_shape} and was built for {self.features} "
@@ -172,7 +173,7 @@ class KernelNet(keras.layers.Layer, Kernel):
             name: [tuple(tf.convert_to_tensor(w.value) for w in layer) for layer in network]
             for name, network in self.networks.items()
         }
-        return Drawn(self, networks, tf.convert_to_tensor(seed, tf.int32))
+        return Drawn(self, networks, as_seed("KernelNet", seed))
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """The kernel matrix `[n, m]` of the draw with seed (0, 0)."""
@@ -244,6 +245,8 @@ class Drawn(Kernel):
                 f"points have {x.shape[1]} features and the kernel was built for "
                 f"{self._kernel.features}; build a KernelNet for {x.shape[1]}."
             )
+        if self.dependence is not None:
+            refuse_beyond("KernelNet", _FURTHEST, points=x, **({} if same else {"others": y}))
         # One object for one set of points: what depends on it is computed once.
         return x, x if same else y
 

@@ -16,6 +16,9 @@ from kgzoo.kernels.spectral_networks import Network, apply, apply_with_tangents
 __all__ = ["DEPENDENCES", "Concatenated", "Dependence", "OwnFrequency", "Summed"]
 
 _TINY = 1e-8
+# Of the log of a frequency's spread: beyond, its square overflows, and sinc(inf 0) is no number.
+# A kernel that narrow is 1 on coinciding points and 0 elsewhere.
+_LARGEST_LOG_SCALE = 20.0
 
 
 class _Spread(NamedTuple):
@@ -98,6 +101,11 @@ def _outputs_and_jacobian(network: Network, points: tf.Tensor) -> tuple[tf.Tenso
     return apply_with_tangents(network, tf.matmul(points, first), first)
 
 
+def _scale(log_scale: tf.Tensor, terms: int = 1) -> tf.Tensor:
+    """Returns the spreads whose logs are outputs of the second network, or sums of so many."""
+    return tf.exp(tf.minimum(log_scale, terms * _LARGEST_LOG_SCALE))
+
+
 def _coordinates_first(points: tf.Tensor) -> tf.Tensor:
     """`[..., n, d]` as `[d, ..., n]`."""
     rank = points.shape.rank
@@ -137,7 +145,7 @@ class Summed(_OfPairs):
     def _of_both(self, x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
         """Returns t1(x), t1(y), exp t2(x), exp t2(y); each network is run once."""
         points = x if y is x else tf.concat([x, y], axis=0)
-        mean, scale = _outputs(self.mean, points), tf.exp(_outputs(self.log_scale, points))
+        mean, scale = _outputs(self.mean, points), _scale(_outputs(self.log_scale, points))
         if y is x:
             return [mean, mean, scale, scale]
         sizes = [tf.shape(x)[0], tf.shape(y)[0]]
@@ -149,7 +157,7 @@ class Summed(_OfPairs):
     def matrices(self, groups: tf.Tensor) -> tf.Tensor:
         points = tf.reshape(groups, [-1, groups.shape[-1]])
         mean = tf.reshape(_outputs(self.mean, points), tf.shape(groups))
-        scale = tf.reshape(tf.exp(_outputs(self.log_scale, points)), tf.shape(groups))
+        scale = tf.reshape(_scale(_outputs(self.log_scale, points)), tf.shape(groups))
         return self._closed(groups, groups, mean, mean, scale, scale)
 
     @staticmethod
@@ -180,12 +188,12 @@ class Summed(_OfPairs):
         return mean, scale_x[:, None, :] * scale_y[None, :, :]
 
     def at_coincidence(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return 2.0 * _outputs(self.mean, z), tf.exp(2.0 * _outputs(self.log_scale, z))
+        return 2.0 * _outputs(self.mean, z), _scale(2.0 * _outputs(self.log_scale, z), 2)
 
     def conditions(self, x: tf.Tensor, y: tf.Tensor, norm: str, noise: tf.Tensor) -> tf.Tensor:
         (mean_x, mean_jx), (mean_y, mean_jy) = self._with_jacobian(self.mean, x, y)
         (log_x, scale_jx), (log_y, scale_jy) = self._with_jacobian(self.log_scale, x, y)
-        scale_x, scale_y = tf.exp(log_x), tf.exp(log_y)
+        scale_x, scale_y = _scale(log_x), _scale(log_y)
         # Means over all pairs of |mu|^2 and sigma^2 come apart into means over x and over y.
         squared = tf.reduce_mean(tf.reduce_sum(tf.square(mean_x), axis=1))
         squared += tf.reduce_mean(tf.reduce_sum(tf.square(mean_y), axis=1))
@@ -259,7 +267,7 @@ class Concatenated(_OfPairs):
     def pairs(self, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean = tf.reduce_sum(apply(self.mean, self._first(self.mean, x, y)[0]), axis=0)
         log_scale = apply(self.log_scale, self._first(self.log_scale, x, y)[0])
-        return mean, tf.exp(tf.reduce_sum(log_scale, axis=0))
+        return mean, _scale(tf.reduce_sum(log_scale, axis=0), 2)
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         mean, scale = self.pairs(x, y)
@@ -269,7 +277,7 @@ class Concatenated(_OfPairs):
 
     def at_coincidence(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pair = tf.concat([z, z], axis=1)
-        return 2.0 * _outputs(self.mean, pair), tf.exp(2.0 * _outputs(self.log_scale, pair))
+        return 2.0 * _outputs(self.mean, pair), _scale(2.0 * _outputs(self.log_scale, pair), 2)
 
     def conditions(self, x: tf.Tensor, y: tf.Tensor, norm: str, noise: tf.Tensor) -> tf.Tensor:
         # Along (e, -e) the derivative is that by z1 minus that by z2; with the order swapped, both
@@ -278,7 +286,8 @@ class Concatenated(_OfPairs):
             apply_with_tangents(network, *self._first(network, x, y))
             for network in (self.mean, self.log_scale)
         )
-        mean, scale = tf.reduce_sum(mean, axis=0), tf.exp(tf.reduce_sum(log_scale, axis=0))
+        mean = tf.reduce_sum(mean, axis=0)
+        scale = _scale(tf.reduce_sum(log_scale, axis=0), 2)
         a = mean_jacobian[0] - mean_jacobian[1]
         b = (scale_jacobian[0] - scale_jacobian[1]) * scale[..., None, :]
         d = tf.shape(x)[1]
@@ -308,7 +317,7 @@ class OwnFrequency(Dependence):
     def _phases(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a `[n]` and s z `[n, d]`, so that omega(z) . z = a + eps . (s z)."""
         angle = tf.reduce_sum(_outputs(self.mean, z) * z, axis=1)
-        return angle, tf.exp(_outputs(self.log_scale, z)) * z
+        return angle, _scale(_outputs(self.log_scale, z)) * z
 
     def matrix(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         of_x = self._phases(x)
@@ -338,7 +347,7 @@ class OwnFrequency(Dependence):
         return 2.0 / count * tf.matmul(*features, transpose_b=True)
 
     def at_coincidence(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _outputs(self.mean, z), tf.exp(_outputs(self.log_scale, z))
+        return _outputs(self.mean, z), _scale(_outputs(self.log_scale, z))
 
     def _gradients(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The gradient of omega(z) . z by z is g0 + eps . G: returns g0 `[n, d]`, G `[n, d, d]`."""
@@ -348,7 +357,7 @@ class OwnFrequency(Dependence):
         # Row k of G: s_k e_k + s_k z_k grad t2_k.
         rows = tf.linalg.matrix_transpose(scale_jacobian) * z[:, :, None]
         identity = tf.eye(tf.shape(z)[1], dtype=z.dtype)
-        return fixed, tf.exp(log_scale)[:, :, None] * (identity + rows)
+        return fixed, _scale(log_scale)[:, :, None] * (identity + rows)
 
     def second_moment(self, z: tf.Tensor) -> tf.Tensor:
         """E g g^T of g = grad(omega(z) . z), `[n, d, d]`."""

@@ -1,11 +1,14 @@
 """Stationary kernels over `tfp.math.psd_kernels`: functions of the squared distance alone."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from kgzoo.kernels.base import Derivatives, Kernel, Sum, as_points, positive
+from kgzoo.errors import UserError, shown
+from kgzoo.kernels.arguments import as_points, as_width, refuse_overflow
+from kgzoo.kernels.base import Derivatives, Kernel, Sum
 
 __all__ = [
     "Gaussian",
@@ -31,6 +34,9 @@ def _psd_kernels() -> Any:
 class _Stationary(Kernel):
     """Hands pairs of points to the TFP kernel that a subclass builds.
 
+    Where distances overflow the kernel is 0, its limit. From the expansion in float32 they would be
+    NaN: eager calls refuse points for which that can be, see `refuse_overflow`.
+
     A subclass also gives the derivatives of its profile f, k(x, y) = f(|x - y|^2).
     """
 
@@ -51,6 +57,7 @@ class _Stationary(Kernel):
             return kernel.apply(x[:, None, :], y[None, :, :])
         if x.dtype == tf.float32 and features is not None and features <= _FLOAT64_FEATURES:
             return tf.cast(self.matrix(tf.cast(x, tf.float64), tf.cast(y, tf.float64)), x.dtype)
+        refuse_overflow(type(self).__name__, x=x, y=y)
         # After a shift that changes neither value nor gradient.
         centre = tf.stop_gradient(tf.reduce_mean(y, axis=0, keepdims=True))
         return kernel.matrix(x - centre, y - centre)
@@ -82,7 +89,7 @@ class Gaussian(_Stationary):
     """exp(-|x - y|^2 / (2 bandwidth^2)); the SMMD paper's kernel at bandwidth 1."""
 
     def __init__(self, bandwidth: float = 1.0):
-        self.bandwidth = positive("Gaussian", "bandwidth", bandwidth)
+        self.bandwidth = as_width("Gaussian", "bandwidth", bandwidth)
 
     def _tfp(self, dtype: tf.DType) -> Any:
         return _psd_kernels().ExponentiatedQuadratic(
@@ -110,7 +117,7 @@ class RationalQuadratic(_Stationary):
     """(1 + |x - y|^2 / (2 rate))^-rate."""
 
     def __init__(self, rate: float = 1.0):
-        self.rate = positive("RationalQuadratic", "rate", rate)
+        self.rate = as_width("RationalQuadratic", "rate", rate)
 
     def _tfp(self, dtype: tf.DType) -> Any:
         return _psd_kernels().RationalQuadratic(scale_mixture_rate=tf.constant(self.rate, dtype))
@@ -135,9 +142,15 @@ def gaussian_mixture(
     bandwidths: tuple[float, ...] = (1.0, 2.0**0.5, 2.0, 8.0**0.5, 4.0),
 ) -> Kernel:
     """Sum of Gaussian kernels; the default is MMD-rbf of the repulsive MMD-GAN paper, sec. 5.1."""
-    return Sum([Gaussian(bandwidth) for bandwidth in bandwidths])
+    return Sum([Gaussian(bandwidth) for bandwidth in _several("bandwidths", bandwidths)])
 
 
 def rational_quadratic_mixture(rates: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)) -> Kernel:
     """Sum of rational quadratic kernels; the default is MMD-rq of the same paper, sec. 5.1."""
-    return Sum([RationalQuadratic(rate) for rate in rates])
+    return Sum([RationalQuadratic(rate) for rate in _several("rates", rates)])
+
+
+def _several(name: str, values: Any) -> tuple:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UserError(f"{name}={shown(values)} are no numbers; give several, as in (1.0, 2.0).")
+    return tuple(values)

@@ -1,5 +1,6 @@
 """Methods as `keras.Model` subclasses, one module per family; `build` makes one from a config."""
 
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +10,28 @@ import keras
 from kgzoo import catalog, kernels, networks
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.fields import FIELDS
+from kgzoo.methods import precision
 from kgzoo.methods.base import Batch, Losses, Method
-
-# Keras finds a class in a `.keras` file only when its module was imported.
-for _target in {entry.target for entry in catalog.ROWS.values()}:
-    importlib.import_module(_target.partition(":")[0])
 
 __all__ = ["Batch", "Losses", "Method", "build", "build_optimizers", "method_class"]
 
-_POLICIES = ("float32", "mixed_bfloat16")
 _OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
 
 def method_class(name: str) -> type[Method]:
-    """Returns the class of the catalogue row named `name`."""
-    module, _, attribute = catalog.row(name).target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """Returns the class of the catalogue row named `name`.
+
+    Raises:
+        UserError: if there is no such row, or its target is none.
+    """
+    target = catalog.row(name).target
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"method={name!r} has target={target!r}, which cannot be had ({error}); mend the row."
+        ) from error
 
 
 def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -> Method:
@@ -40,10 +47,11 @@ def build(config: Mapping[str, Any], kind: str, sample_shape: tuple[int, ...]) -
     Raises:
         UserError: if a field does not fit.
     """
-    if config["precision"] not in _POLICIES:
-        raise UserError(f"precision={config['precision']!r} is not known; choose from {_POLICIES}.")
+    if config["precision"] not in precision.PRECISIONS:
+        raise unknown_name("precision", config["precision"], precision.PRECISIONS)
     cls = method_class(config["method"])
     _refuse_unused(cls, config)
+    config = {**config, "precision": precision.resolve(config["precision"])}
     # Initialisers without a seed of their own take Keras' global one.
     keras.utils.set_random_seed(config["seed"])
     builders = networks.get(config["network"])
@@ -131,3 +139,14 @@ def build_optimizers(
         return keras.optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, clipnorm=clipnorm)
 
     return {player: make(player) for player in players}
+
+
+# Keras finds a class in a `.keras` file only when its module was imported. Last, because methods
+# from outside the package import from this one.
+for _name in catalog.names():
+    if _name in catalog.ROWS:
+        method_class(_name)
+    else:
+        # A bad row of somebody else's is told when its method is asked for.
+        with contextlib.suppress(UserError):
+            method_class(_name)

@@ -20,6 +20,7 @@ class MovingAverage(keras.layers.Layer):
     def __init__(self, network: keras.Model, batch_size: int, half_life_images: float, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.momentum = 0.5 ** (batch_size / half_life_images) if half_life_images else 0.0
+        self.first_step = 0
         self.values = [
             self.add_weight(
                 name=f"value_{index}",
@@ -40,13 +41,21 @@ class MovingAverage(keras.layers.Layer):
         for value, weight in zip(self.values, network.weights, strict=True):
             value.assign(weight.value)
 
+    def restart(self, step: int) -> None:
+        """Has the average begin as fast again as at first: from `step` on it is another training.
+
+        Else hundreds of steps on other data would hardly show beside the many before. Call it
+        before a training step is traced; it is not saved.
+        """
+        self.first_step = step
+
     def update(self, network: keras.Model, step: tf.Tensor) -> None:
         """Moves the average towards the network's weights; `step` counts from 0.
 
         It starts fast, at a momentum of at most (1 + step) / (10 + step), so that the initial
-        weights leave no trace.
+        weights leave no trace; steps count from `restart`.
         """
-        step = tf.cast(step, tf.float32)
+        step = tf.cast(step - self.first_step, tf.float32)
         momentum = tf.minimum(self.momentum, (1.0 + step) / (10.0 + step))
         for value, weight in zip(self.values, network.weights, strict=True):
             new = tf.convert_to_tensor(weight.value)

@@ -22,7 +22,7 @@ from kgzoo.methods.inputs import CriticInputs
 from kgzoo.methods.noise import Noise, replica_count
 from kgzoo.methods.persistence import Persistence
 from kgzoo.methods.sampling import Sampling
-from kgzoo.methods.schedule import EarlySchedule
+from kgzoo.methods.schedule import UpdateSchedule
 
 __all__ = ["Batch", "Losses", "Method"]
 
@@ -54,7 +54,7 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         clip_weights: bound to which the critic's weights are clipped after each of its updates
             (Arjovsky et al., 2017); 0: none.
         seed: seed of all noise.
-        **kwargs: the fields of `CriticInputs` and of `EarlySchedule`, and Keras' `name`.
+        **kwargs: the fields of `CriticInputs` and of `UpdateSchedule`, and Keras' `name`.
     """
 
     # Configuration fields that a subclass's constructor takes beside those of this class.
@@ -65,7 +65,7 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         *("kind", "latent_distribution", "image_range", "critic_steps", "batch_size"),
         *("ema_half_life_images", "mmd_scope", "clip_weights", "seed"),
         *CriticInputs.names(),
-        *EarlySchedule.names(),
+        *UpdateSchedule.names(),
     )
 
     def __init__(
@@ -86,7 +86,7 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
     ):
         inputs, early = (
             part(**{name: kwargs.pop(name) for name in part.names() if name in kwargs})
-            for part in (CriticInputs, EarlySchedule)
+            for part in (CriticInputs, UpdateSchedule)
         )
         super().__init__(**kwargs)
         for part in (inputs, early):
@@ -189,7 +189,9 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
     @property
     def schedule(self) -> tuple[tuple[str, ...], ...]:
         """The updates of one step, in order: who is updated together."""
-        return (("critic",),) * self.critic_steps + (("generator",),)
+        if self.joint_update:
+            return ((*self.extra_players, "generator"),)
+        return (self.extra_players,) * self.critic_steps + (("generator",),)
 
     @property
     def extra_players(self) -> tuple[str, ...]:
@@ -227,8 +229,8 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
         """Sets one optimizer per player; call it in the scope of the strategy.
 
         Args:
-            optimizers: by player name; a player left out gets Adam(1e-4, beta_1=0.5, beta_2=0.9),
-                the SMMD paper's. Clipping arguments act on gradients summed over all replicas.
+            optimizers: by player name; a player left out gets `fresh_optimizer`, the settings it
+                has. Clipping arguments act on gradients summed over all replicas.
             **kwargs: `run_eagerly` and `steps_per_execution`, as in Keras.
 
         Raises:
@@ -249,12 +251,13 @@ class Method(CriticPasses, Sampling, Persistence, keras.Model):
             raise UserError("optimizers hold one object twice; make one optimizer for each player.")
         super().compile(optimizer=None, jit_compile=False, **kwargs)
         for name, variables in self.players.items():
-            optimizer = optimizers.setdefault(name, keras.optimizers.Adam(1e-4, 0.5, 0.9))
+            optimizer = optimizers.setdefault(name, self.fresh_optimizer(name))
             optimizer.build(variables)
             # `train_step` has already summed the gradients: Keras sums after clipping, which would
             # clip every replica's part by itself.
             optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
         self.optimizers = optimizers
+        self._untracked.compiled = {p: [id(v) for v in vs] for p, vs in self.players.items()}
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does; `x` as for `train_step`, arrays being checked first.

@@ -123,6 +123,7 @@ class FixedKernelMethod(Method):
             return of_codes
         of_critic = ("critic_steps", "critic_learning_rate", "critic_batch_norm", "clip_weights")
         of_critic += ("spectral", "spectral_constant", "spectral_product", "autoencoder_weight")
+        of_critic += ("joint_update",)
         return of_critic if config["space"] == "code" else (*of_critic, *of_codes, "output_dim")
 
     @classmethod
@@ -188,12 +189,14 @@ class FixedKernelMethod(Method):
         latents = batch.noise.latents(count, self.latent_dim, self.latent_distribution)
         return tf.cast(self._code_generator(latents, training=True), tf.float32)
 
-    def compared(self, batch: Batch, made: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def compared(
+        self, batch: Batch, made: tf.Tensor, players: tuple[str, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns what the kernels see of this replica's real examples and of `made`, `[n, d]`."""
         if self.space == "code":
             return tf.cast(self.encoder(batch.real, training=False), tf.float32), made
         if self.space == "critic":
-            return self.outputs_on_both(batch, made)
+            return self.outputs_on_both(batch, made, players)
         size = int(np.prod(self.sample_shape))
         return tf.reshape(batch.real, [-1, size]), tf.reshape(made, [-1, size])
 

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from kgzoo import regularizers
-from kgzoo.discrepancies import adversarial
+from kgzoo.discrepancies import adversarial, scaled
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.methods import augmentation
 from kgzoo.methods.base import Batch, Losses, Method
@@ -69,6 +69,7 @@ class GAN(Method):
             self.multiplier = self.add_weight(
                 name="multiplier",
                 shape=(),
+                dtype="float32",
                 initializer="zeros",
                 trainable=False,
                 aggregation="only_first_replica",
@@ -78,24 +79,43 @@ class GAN(Method):
         loss = adversarial.LOSSES[self.objective]
         fake = self.generate(batch, players)
         losses: Losses = {}
+        on_fake = None
         if "generator" in players:
-            losses["generator"] = (loss.generator(self.critic_outputs(fake)), {})
+            on_fake = self.critic_outputs(fake)
+            losses["generator"] = (loss.generator(on_fake), {})
         if "critic" in players:
             fake = tf.stop_gradient(fake)
-            on_real, on_fake = self.outputs_on_both(batch, fake)
+            on_real, on_fake, squared = self._scores(batch, fake, on_fake)
             value = loss.critic(on_real, on_fake, self.label_smoothing)
             diagnostics = {
                 "score_real": tf.reduce_mean(on_real),
                 "score_fake": tf.reduce_mean(on_fake),
             }
             if self.penalty != "none":
-                penalty, more = self._penalty(batch, fake, on_real)
+                penalty, more = self._penalty(batch, fake, on_real, squared)
                 value, diagnostics = value + penalty, {**diagnostics, **more}
             losses["critic"] = (value, diagnostics)
         return losses
 
+    def _scores(
+        self, batch: Batch, fake: tf.Tensor, on_fake: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Returns scores of real and generated examples, and squared gradient norms of both.
+
+        The norms are those of the Sobolev penalty, whose points are these examples: one pass gives
+        all of it. None for the other penalties. `on_fake`: scores that the generator's loss has.
+        """
+        if self.penalty != "sobolev" and on_fake is not None:
+            return self.critic_outputs(batch.real), on_fake, None
+        if self.penalty != "sobolev":
+            return *self.outputs_on_both(batch, fake), None
+        both = tf.concat([batch.real, fake], axis=0)
+        outputs, squared = scaled.features_and_jacobian(self.critic_outputs, both)
+        count = tf.shape(batch.real)[0]
+        return outputs[:count], outputs[count:], squared
+
     def _penalty(
-        self, batch: Batch, fake: tf.Tensor, on_real: tf.Tensor
+        self, batch: Batch, fake: tf.Tensor, on_real: tf.Tensor, squared: tf.Tensor | None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the weighted penalty and what is logged of it."""
         if self.penalty == "consistency":
@@ -108,9 +128,7 @@ class GAN(Method):
             squared = regularizers.gradient_norms_squared(self.critic_outputs, points)
             value = regularizers.gradient_penalty(squared)
             return self.penalty_weight * value, {"gradient_penalty": value}
-        points = tf.concat([batch.real, fake], axis=0)
-        squared = self.gather(regularizers.gradient_norms_squared(self.critic_outputs, points))
-        excess = tf.reduce_mean(squared) - 1.0
+        excess = tf.reduce_mean(self.gather(squared)) - 1.0
         multiplier = tf.convert_to_tensor(self.multiplier)
         value = multiplier * excess + 0.5 * self.penalty_weight * tf.square(excess)
         return value, {"sobolev_constraint": excess + 1.0, "multiplier": multiplier}

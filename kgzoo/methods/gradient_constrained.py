@@ -21,7 +21,7 @@ from kgzoo.discrepancies.gradient_constrained import gcmmd2
 from kgzoo.discrepancies.lipschitz import lipmmd, require_solver
 from kgzoo.discrepancies.scaled import features_and_jacobian_gram
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.kernels.base import positive
+from kgzoo.kernels.arguments import positive
 from kgzoo.methods.base import Batch, Losses, Method
 from kgzoo.methods.noise import replica_count
 

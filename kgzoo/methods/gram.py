@@ -12,6 +12,7 @@ public code; lambda times the mean in place of the sum, and clipping (footnote 3
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -89,6 +90,10 @@ class GRAM(Method):
         names = ("ridge", "positivity", "positivity_weight", "positivity_reduction")
         ratio_matching.check_fields(**{name: getattr(self, name) for name in names})
 
+    @classmethod
+    def unused_fields(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("joint_update",)
+
     @property
     def schedule(self) -> tuple[tuple[str, ...], ...]:
         """One joint update a step."""
@@ -96,7 +101,7 @@ class GRAM(Method):
 
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         fake = self.generate(batch, players)
-        x, y = (self.gather(features) for features in self.outputs_on_both(batch, fake))
+        x, y = (self.gather(features) for features in self.outputs_on_both(batch, fake, players))
         width = self.bandwidth(batch) * widths.unit(self.bandwidth_rule, x, y)
         # In float64, as the ratios need it, so that one set of Gram matrices serves both losses.
         x, y = (tf.cast(features / width, tf.float64) for features in (x, y))

@@ -157,7 +157,7 @@ class KernelGAN(FixedKernelMethod):
         if "autoencoder" in players:
             return self.autoencoder_losses(batch)
         made = self.generate(batch, players)
-        on_real, on_made = self.compared(batch, made)
+        on_real, on_made = self.compared(batch, made, players)
         real, fake = self.gather(on_real), self.gather(on_made)
         bandwidths = self._bandwidths(batch) * self.bandwidth_factor(batch, real, fake)
         value, diagnostics = jensen_shannon.jensen_shannon(

@@ -139,10 +139,17 @@ class MMDGAN(KernelMethod):
         ]
         return keras.Model(self.critic.inputs, [*outputs, *self.critic.outputs])
 
+    def _outputs(self, examples: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the critic's features last, before them what `activation_penalty` sees."""
+        if self._untracked.layers is None:
+            return [self.critic_outputs(examples)]
+        *hidden, features = self._untracked.layers(examples, training=True)
+        return [*hidden, tf.cast(features, tf.float32)]
+
     def losses(self, batch: Batch, players: tuple[str, ...]) -> Losses:
         fake = self.generate(batch, players)
-        on_real, on_fake = self.outputs_on_both(batch, fake)
-        every_real, every_fake = self.gather(on_real), self.gather(on_fake)
+        of_real, of_fake = self.on_both(self._outputs, batch, fake, players)
+        every_real, every_fake = self.gather(of_real[-1]), self.gather(of_fake[-1])
         width = self.bandwidth(batch)
         x, y = every_real / width, every_fake / width
         kernel = self.kernel_of(batch)
@@ -158,7 +165,7 @@ class MMDGAN(KernelMethod):
             losses["generator"] = (value + self.feasible_set_weight * feasible, diagnostics)
         if "critic" in players:
             loss, more = self._critic_loss(kernel, x, y)
-            penalty, terms = self._penalties(batch, kernel, fake, on_real, on_fake, x, y)
+            penalty, terms = self._penalties(batch, kernel, fake, of_real, of_fake, x, y)
             loss += penalty - self.feasible_set_weight * feasible
             losses["critic"] = (loss, {**diagnostics, **more, **terms})
         return self.with_kernel_penalty(losses, kernel, x, y)
@@ -203,8 +210,8 @@ class MMDGAN(KernelMethod):
         batch: Batch,
         kernel: kernels.Kernel,
         fake: tf.Tensor,
-        on_real: tf.Tensor,
-        on_fake: tf.Tensor,
+        of_real: list[tf.Tensor],
+        of_fake: list[tf.Tensor],
         x: tf.Tensor,
         y: tf.Tensor,
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -213,7 +220,7 @@ class MMDGAN(KernelMethod):
         Args:
             kernel: of this update.
             batch, fake: real and generated examples of this replica, `[n, ...]`.
-            on_real, on_fake: their features `[n, s]`.
+            of_real, of_fake: their `_outputs`.
             x, y: the features of all replicas, as the kernel sees them.
         """
         terms: dict[str, tuple[float, tf.Tensor]] = {}
@@ -229,14 +236,11 @@ class MMDGAN(KernelMethod):
             value = regularizers.gradient_penalty(squared)
             terms["gradient_penalty"] = (self.penalty_weight, value)
         if self._untracked.layers is not None:
-            values = [
-                regularizers.activation_penalty(self._untracked.layers(examples, training=True))
-                for examples in (batch.real, fake)
-            ]
+            values = [regularizers.activation_penalty(outputs) for outputs in (of_real, of_fake)]
             terms["activation_penalty"] = (self.activation_weight, tf.add_n(values))
         if self.autoencoder_weight:
-            for name, examples, code in (("real", batch.real, on_real), ("fake", fake, on_fake)):
-                value = regularizers.reconstruction(examples, self.decoder(code, training=True))
+            for name, examples, code in (("real", batch.real, of_real), ("fake", fake, of_fake)):
+                value = regularizers.reconstruction(examples, self.decoder(code[-1], training=True))
                 terms[f"reconstruction_{name}"] = (self.autoencoder_weight, value)
         total = tf.zeros([])
         for weight, value in terms.values():

@@ -52,7 +52,7 @@ class MMDNet(FixedKernelMethod):
         if "autoencoder" in players:
             return self.autoencoder_losses(batch)
         made = self.generate(batch, players)
-        real, fake = map(self.gather, self.compared(batch, made))
+        real, fake = map(self.gather, self.compared(batch, made, players))
         width = self.bandwidth_factor(batch, real, fake)
         value, diagnostics = mmd.mmd2(
             self._untracked.kernel, real / width, fake / width, self.estimator

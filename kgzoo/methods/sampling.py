@@ -4,12 +4,16 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError
+from kgzoo.kernels.arguments import whole
+from kgzoo.methods.latent_tools import LatentTools, row_seeds
 from kgzoo.methods.noise import latents_from_seeds
 
 __all__ = ["Sampling"]
 
+_MOST_SAMPLES = 10_000_000
 
-class Sampling:
+
+class Sampling(LatentTools):
     """The part of `Method` that maps to and from [0, 1] and turns latents or seeds into samples."""
 
     def to_model_range(self, examples: tf.Tensor) -> tf.Tensor:
@@ -45,19 +49,32 @@ class Sampling:
         latents = latents_from_seeds(seeds, self.latent_dim, self.latent_distribution)
         return self.decode(latents), latents
 
-    def sample(self, n: int, seed: int = 0, batch_size: int = 256) -> np.ndarray:
-        """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i)."""
-        if n < 1 or batch_size < 1:
-            raise UserError(f"n={n}, batch_size={batch_size}: give numbers of at least 1.")
-        if not -(2**31) <= seed < 2**31:
-            raise UserError(f"seed={seed} does not fit into 32 bits; give a smaller one.")
+    def sample(
+        self, n: int, seed: int = 0, batch_size: int = 256, truncation: float | None = None
+    ) -> np.ndarray:
+        """Returns `n` samples `[n, ...]`, images in [0, 1]; sample i has seed (seed, i).
+
+        Args:
+            n: how many.
+            seed: of 32 bits.
+            batch_size: samples made at once; the result does not depend on it.
+            truncation: as for `latents`; None: none.
+
+        Raises:
+            UserError: on a number out of range.
+        """
+        if truncation is not None:
+            batch_size = whole("sample", "batch_size", batch_size, 1, _MOST_SAMPLES)
+            return self._decoded(self.latents(n, seed, truncation), batch_size)
+        n = whole("sample", "n", n, 1, _MOST_SAMPLES)
+        batch_size = whole("sample", "batch_size", batch_size, 1, _MOST_SAMPLES)
+        seed = whole("sample", "seed", seed, -(2**31), 2**31 - 1)
         if not hasattr(self._untracked, "sampler"):
             self._untracked.sampler = tf.function(
                 lambda seeds: self.sample_from_seeds(seeds)[0],
                 input_signature=[tf.TensorSpec([None, 2], tf.int32)],
             )
-        index = np.arange(n, dtype=np.int32)
-        seeds = np.stack([np.full_like(index, seed), index], axis=1)
+        seeds = row_seeds(n, seed)
         parts = [
             self._untracked.sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)
         ]

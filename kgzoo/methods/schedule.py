@@ -1,28 +1,34 @@
-"""The early critic schedule of Wasserstein-type GANs: many critic updates before some steps."""
+"""The order of updates: many critic updates before some steps, or one for both players."""
 
 from dataclasses import dataclass, fields
 
 from kgzoo.errors import UserError
 
-__all__ = ["EarlySchedule"]
+__all__ = ["UpdateSchedule"]
 
 
 @dataclass(frozen=True)
-class EarlySchedule:
+class UpdateSchedule:
     """More critic updates before the first steps, and before every so-many-th one later.
 
+    Or, in place of critic and generator in turn, one update of both from one forward pass.
+
     The public code of Li et al. (2017) trains the critic 100 times before each of the first 25
-    generator updates and before every 500th, beginning with the first.
+    generator updates and before every 500th, beginning with the first; that of Wang et al. (2019)
+    updates both players jointly.
 
     Attributes:
         early_critic_steps: critic updates of such a step, the usual ones included; 0: no schedule.
         early_steps: how many first steps have them.
         early_every_steps: later steps that have them are the multiples of this; 0: none.
+        joint_update: whether critic and generator learn from one forward pass, as they were before
+            it, with one batch and one draw of latents.
     """
 
     early_critic_steps: int = 0
     early_steps: int = 25
     early_every_steps: int = 500
+    joint_update: bool = False
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -31,10 +37,17 @@ class EarlySchedule:
 
     def check(self, critic_steps: int) -> None:
         """Raises a UserError when a field is out of range, or has no effect."""
-        for name in self.names():
+        for name in ("early_critic_steps", "early_steps", "early_every_steps"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise UserError(f"{name}={value!r} is out of range; give a whole number >= 0.")
+        if not isinstance(self.joint_update, bool):
+            raise UserError(f"joint_update={self.joint_update!r} is no truth; give True or False.")
+        if self.joint_update and critic_steps > 1:
+            raise UserError(
+                f"joint_update=True has one critic update a step, not critic_steps={critic_steps}; "
+                "set critic_steps=1."
+            )
         if 0 < self.early_critic_steps <= critic_steps:
             raise UserError(
                 f"early_critic_steps={self.early_critic_steps} is not above the usual "

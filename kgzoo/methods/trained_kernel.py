@@ -97,10 +97,6 @@ class KernelMethod(Method):
     def extra_players(self) -> tuple[str, ...]:
         return ("critic", "kernel") if self.trains_kernel else ("critic",)
 
-    @property
-    def schedule(self) -> tuple[tuple[str, ...], ...]:
-        return (self.extra_players,) * self.critic_steps + (("generator",),)
-
     def kernel_of(self, batch: Batch) -> kernels.Kernel:
         """Returns the kernel of this update: a trained one with its spectral samples drawn."""
         if not self.trains_kernel:

@@ -41,6 +41,7 @@ _OF_CRITICS = {
     **dict.fromkeys(("instance_noise", "label_smoothing", "random_bandwidth", "clip_weights"), 0.0),
     "augmentation": "none",
     "early_critic_steps": 0,
+    "joint_update": False,
 }
 # Log-variances stay within +-10: beyond, float32 overflows in the first steps at a high rate.
 _LARGEST_LOG_VARIANCE = 10.0

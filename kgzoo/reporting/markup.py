@@ -18,6 +18,7 @@ __all__ = [
     "number_text",
     "plain",
     "run_name",
+    "size_text",
     "table",
     "with_error",
 ]
@@ -83,6 +84,11 @@ def count(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "\u2013"
     return f"{int(value):,}"
+
+
+def size_text(size: int) -> str:
+    """Returns bytes as `1.2 MB` or `340 kB`."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from kgzoo.reporting.markup import escape
 from kgzoo.reporting.runs import Run, read_all
 from kgzoo.reporting.style import CSS
 
-__all__ = ["render", "write"]
+__all__ = ["document", "render", "write"]
 
 # Nothing is fetched and nothing runs, whatever a run's files may hold.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"
@@ -48,11 +48,34 @@ def render(runs: Sequence[Run], title: str | None = None) -> str:
         ("Data and machines", sections.data_and_machines(runs)),
         ("Commands", sections.commands(runs)),
     ]
-    parts = [(name, _anchor(name), html) for name, html in parts if html]
-    links = "".join(f'<a href="#{anchor}">{name}</a>' for name, anchor, _ in parts)
+    return document(
+        title,
+        _summary(runs),
+        [(name, _anchor(name), html) for name, html in parts if html],
+        [sentence for run in runs for sentence in run.problems],
+        "Made by <code>python -m kgzoo.report</code> from the files of the run folders.",
+    )
+
+
+def document(
+    title: str,
+    summary: str,
+    parts: Sequence[tuple[str, str, str]],
+    problems: Sequence[str],
+    footer: str,
+) -> str:
+    """Returns a whole page that fetches nothing and runs nothing.
+
+    Args:
+        title, summary: text.
+        parts: heading (text), anchor and HTML of each section.
+        problems: sentences on what could not be read.
+        footer: HTML.
+    """
+    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for name, anchor, _ in parts)
     body = "".join(
-        f'<section id="{anchor}" aria-labelledby="{anchor}-h"><h2 id="{anchor}-h">{name}</h2>\n'
-        f"{html}</section>\n"
+        f'<section id="{anchor}" aria-labelledby="{anchor}-h">'
+        f'<h2 id="{anchor}-h">{escape(name)}</h2>\n{html}</section>\n'
         for name, anchor, html in parts
     )
     return (
@@ -61,11 +84,10 @@ def render(runs: Sequence[Run], title: str | None = None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>\n{CSS}\n</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(title)}</h1>\n<p class="quiet">{escape(_summary(runs))}</p>\n'
+        f'<header><h1>{escape(title)}</h1>\n<p class="quiet">{escape(summary)}</p>\n'
         f'<nav aria-label="Sections">{links}</nav></header>\n'
-        f"<main>\n{_problems(runs)}{body}</main>\n"
-        "<footer>Made by <code>python -m kgzoo.report</code> from the files of the run folders."
-        "</footer>\n</body>\n</html>\n"
+        f"<main>\n{_problems(problems)}{body}</main>\n"
+        f"<footer>{footer}</footer>\n</body>\n</html>\n"
     )
 
 
@@ -85,8 +107,7 @@ def _summary(runs: Sequence[Run]) -> str:
     return " \u00b7 ".join(part for part in parts if part)
 
 
-def _problems(runs: Sequence[Run]) -> str:
-    sentences = [sentence for run in runs for sentence in run.problems]
+def _problems(sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
     rows = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)

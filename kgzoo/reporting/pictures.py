@@ -5,17 +5,22 @@ import dataclasses
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from kgzoo.reporting.runs import Run
-
-__all__ = ["Picture", "choose"]
+__all__ = ["Pictured", "Picture", "choose"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"IEND\xaeB`\x82"
 _LARGEST = 1_500_000  # bytes of one file
 _BUDGET = 1_700_000  # bytes of all files; their base64 is a third longer
 _MOST_EARLIER = 6  # of one run
+
+
+class Pictured(Protocol):
+    """What has pictures and notes what of them cannot be read: a run, or an export."""
+
+    pictures: list[tuple[int | None, Path]]
+    problems: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.content).decode()
 
 
-def choose(runs: Sequence[Run]) -> list[list[Picture]]:
+def choose(runs: Sequence[Pictured]) -> list[list[Picture]]:
     """Reads the last picture of each run, and as many earlier ones as there is room for.
 
     The runs get one earlier picture after the other in turn, spread evenly over each run. A file
@@ -66,7 +71,7 @@ def choose(runs: Sequence[Run]) -> list[list[Picture]]:
     return chosen
 
 
-def _last(run: Run) -> tuple[Picture | None, list[tuple[int | None, Path]]]:
+def _last(run: Pictured) -> tuple[Picture | None, list[tuple[int | None, Path]]]:
     files = list(run.pictures)
     while files:
         picture = _read(run, *files.pop())
@@ -83,7 +88,7 @@ def _size(files: Sequence[tuple[int | None, Path]]) -> int:
     return sum(path.stat().st_size for _, path in files if path.is_file())
 
 
-def _read(run: Run, step: int | None, path: Path) -> Picture | None:
+def _read(run: Pictured, step: int | None, path: Path) -> Picture | None:
     """Reads a picture, or notes why not."""
     try:
         if path.stat().st_size > _LARGEST:

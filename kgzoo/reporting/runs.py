@@ -4,16 +4,17 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kgzoo.errors import UserError
+from kgzoo.evaluation import json_lines
+from kgzoo.evaluation.json_lines import Record, number
 
-__all__ = ["Run", "number", "read_all"]
+__all__ = ["Run", "read_all"]
 
 _CARD = "MODEL_CARD.md"
-_LAST_STEP = 1e15
 _STEP = re.compile(r"step_(\d{1,15})\.png")
 
 
@@ -62,16 +63,6 @@ class Run:
     def finished(self) -> bool:
         """Whether the run was scored and exported."""
         return "step" in self.result
-
-
-def number(value: Any) -> float | None:
-    """Returns a JSON number as a float, maybe NaN or infinite; None for everything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def read_all(folders: Sequence[str]) -> list[Run]:
@@ -163,64 +154,39 @@ def _object(run: Run, name: str) -> dict[str, Any] | None:
     return content
 
 
-def _lines(run: Run, name: str) -> Iterator[tuple[float, Mapping[str, Any]]]:
-    """Yields (step, object) of the whole lines of a record, and notes the others."""
+def _record(run: Run, name: str) -> Record:
+    """Reads a record, and notes what of it is no line with a step."""
     path = run.path / name
-    bad, torn = 0, False  # lines without a step; whether the last line is one, and unfinished
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                content = _parsed(line)
-                step = number(content.get("step"))
-                if step is not None and 0 <= step < _LAST_STEP:
-                    yield step, content
-                elif line.strip():
-                    bad, torn = bad + 1, not line.endswith("\n")
+        record = json_lines.read(path)
     except OSError:
         if path.exists():
             run.problems.append(f"{path} cannot be read.")
-        return
-    if torn:
+        return Record([], [], 0, False)
+    if record.torn:
         run.problems.append(f"The last line of {path} is cut short and left out.")
-    if bad > torn:
-        lines = "1 line" if bad - torn == 1 else f"{bad - torn} lines"
+    if bad := record.damaged - record.torn:
+        lines = "1 line" if bad == 1 else f"{bad} lines"
         run.problems.append(f"{lines} of {path} cannot be read; left out.")
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return record
 
 
 def _read_metrics(run: Run) -> None:
-    """Collects the series; where the record goes back, what came later before counts no more."""
-    series: dict[str, dict[float, float]] = {}
-    last = None
-    for step, content in _lines(run, "metrics.jsonl"):
-        if last is not None and step < last:
-            run.resumes.append(step)
-            for values in series.values():
-                for old in [s for s in values if s >= step]:
-                    del values[old]
-        last = step
+    record = _record(run, "metrics.jsonl")
+    run.resumes = record.resumes
+    run.last_step = record.lines[-1][0] if record.lines else None
+    for step, content in record.lines:
         for name, value in content.items():
-            if name != "step" and number(value) is not None:
-                series.setdefault(str(name), {})[step] = number(value)
-    run.last_step = last
-    run.series = {name: sorted(values.items()) for name, values in series.items() if values}
+            if name != "step" and (found := number(value)) is not None:
+                run.series.setdefault(str(name), []).append((step, found))
 
 
 def _read_spectra(run: Run) -> None:
     """Adds the condition and largest singular value of each critic layer to the series."""
-    series: dict[str, dict[float, float]] = {}
-    for step, content in _lines(run, "spectra.jsonl"):
+    for step, content in _record(run, "spectra.jsonl").lines:
         layers = content.get("layers")
         for layer, facts in layers.items() if isinstance(layers, dict) else ():
             for key in ("sigma", "condition"):
                 value = number(facts.get(key)) if isinstance(facts, dict) else None
                 if value is not None:
-                    series.setdefault(f"spectra/{layer}/{key}", {})[step] = value
-    run.series |= {name: sorted(values.items()) for name, values in series.items()}
+                    run.series.setdefault(f"spectra/{layer}/{key}", []).append((step, value))

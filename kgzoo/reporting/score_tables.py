@@ -7,13 +7,15 @@ differ in convention, counts or blocks is split by letters; only runs of one let
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from kgzoo.evaluation.json_lines import number
 from kgzoo.reporting import markup
 from kgzoo.reporting.markup import cell, count, escape, number_text, plain, with_error
-from kgzoo.reporting.runs import Run, number
+from kgzoo.reporting.runs import Run
 
-__all__ = ["render"]
+__all__ = ["facts", "render", "setting"]
 
 _TITLES = {
     "fid": "FID",
@@ -68,12 +70,7 @@ def render(runs: Sequence[Run]) -> str:
     """Returns one table for each group of runs whose scores can be compared, and its notes."""
     scored = []
     for index, run in enumerate(runs):
-        entries = {
-            name: entry
-            for name, entry in (run.scores or {}).items()
-            if isinstance(entry, dict) and "value" in entry
-        }
-        if entries:
+        if entries := _entries(run.scores):
             scored.append((_setting(run.scores or {}, entries), _Scored(index, run, entries)))
     groups = markup.grouped(scored)
     parts = [_group(setting, members, len(groups)) for setting, members in groups]
@@ -83,6 +80,57 @@ def render(runs: Sequence[Run]) -> str:
     if without:
         parts.append(f'<p class="quiet">Not scored yet: {", ".join(without)}.</p>\n')
     return "".join(parts)
+
+
+def _entries(scores: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    return {
+        name: entry
+        for name, entry in (scores or {}).items()
+        if isinstance(entry, dict) and "value" in entry
+    }
+
+
+def facts(scores: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Returns (title, value, what stands beside it, how it is computed) of each number; text.
+
+    Args:
+        scores: contents of scores.json, of which anything may be missing or foreign.
+    """
+    entries = _entries(scores)
+    member = _Scored(0, Run(Path()), entries)
+    found = []
+    for name, entry in entries.items():
+        value = member.value(name)
+        if value is None or name.endswith(_REAL) or name == _HALVES:
+            continue
+        shown, error = with_error(value, _error(entry)[0])
+        shown += f" \u00b1 {error}" if error else ""
+        if (modes := number(entry.get("num_modes"))) is not None:
+            shown += f" of {count(modes)}"
+        real = _real(name, [member])
+        beside = f"(real {'halves' if name == 'fid' else 'data'} {real})" if real else ""
+        how = [
+            f"{key.replace('_', ' ')}: {plain(of)}"
+            for key, of in _kind(entry).items()
+            if of is not None and key != "convention"
+        ]
+        convention = "; ".join([plain(entry.get("convention")), *how])
+        found.append((_title(name), shown, beside, convention))
+    return found
+
+
+def setting(scores: Mapping[str, Any]) -> str:
+    """Returns what scores were made with, as text; empty where there are none."""
+    entries = _entries(scores)
+    if not entries:
+        return ""
+    found = _setting(scores, entries)
+    extractor = found["extractor"]
+    name = extractor.get("name") if isinstance(extractor, dict) else extractor
+    samples = number(found["num_samples"])
+    parts = [f"{count(samples)} samples" if samples is not None else ""]
+    parts.append(f"features: {plain(name)}" if name else "")
+    return ", ".join(filter(None, parts))
 
 
 def _has(run: Run, scored: Sequence[tuple[Any, _Scored]]) -> bool:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgzoo.config import FIELDS
+from kgzoo.evaluation.json_lines import number
 from kgzoo.reporting import charts, markup
 from kgzoo.reporting.markup import cell, count, escape, fold, plain, run_name
 from kgzoo.reporting.pictures import Picture
-from kgzoo.reporting.runs import Run, number
+from kgzoo.reporting.runs import Run
 
 __all__ = ["commands", "curves", "data_and_machines", "overview", "samples", "settings"]
 

@@ -84,6 +84,18 @@ figcaption{{font-size:.88rem;margin-top:.4rem}}
 .cards h3{{margin-bottom:.5rem}}
 .cards img{{display:block;width:100%;height:auto;border-radius:.3rem;background:var(--soft)}}
 .wide{{grid-column:span 2}}
+.shelf{{display:grid;gap:2.4rem 1.75rem;align-items:start;
+grid-template-columns:repeat(auto-fill,minmax(min(21rem,100%),1fr))}}
+.shelf article{{min-width:0}}
+.shelf h3{{margin-bottom:.5rem}}
+.shelf img{{display:block;width:100%;height:auto;max-height:26rem;object-fit:contain;
+border-radius:.3rem;background:var(--soft);image-rendering:pixelated}}
+.shelf .facts{{grid-template-columns:max-content 1fr;gap:.15rem 1.1rem;margin:.8rem 0 .4rem}}
+.shelf .facts dd{{margin:0}}
+.scores dd{{font-variant-numeric:tabular-nums}}
+p.what{{margin:.5rem 0 0;font-size:.82rem;color:var(--quiet)}}
+pre.copy{{margin:.15rem 0 .5rem;padding:.5rem .75rem;font-size:.8rem;user-select:all;
+-webkit-user-select:all;white-space:pre-wrap;overflow-wrap:anywhere}}
 .strip{{display:flex;gap:.5rem;overflow-x:auto;margin-top:.7rem;padding-bottom:.3rem}}
 .strip figure{{flex:0 0 5.2rem}}
 .strip figcaption{{font-size:.78rem;margin-top:.15rem;text-align:center;

@@ -24,7 +24,8 @@ from typing import Any
 
 from kgzoo import config
 from kgzoo.errors import UserError
-from kgzoo.reproductions import figure
+from kgzoo.evaluation import json_lines
+from kgzoo.reproductions import figure, provenance
 
 __all__ = ["run"]
 
@@ -69,7 +70,9 @@ def run(
     Raises:
         UserError: if an option is wrong, a run fails, or matplotlib is not installed.
     """
-    steps = steps or (_QUICK_STEPS if quick else _STEPS)
+    usual = _QUICK_STEPS if quick else _STEPS
+    changed = (steps or usual, smmd, dataset, estimator) != (usual, False, "mnist", "unbiased")
+    steps = steps or usual
     if steps < 1:
         raise UserError(f"steps={steps} is too small; give 1 or more.")
     # Before the runs: without matplotlib nobody should wait for them.
@@ -99,6 +102,8 @@ def run(
             "seed": seed,
             "networks": "the data set's own, see config.json of the runs",
             "kid": "features of scores.json, not the paper's convnet trained on MNIST",
+            "budget": provenance.budget("quick" if quick else "cpu", changed),
+            "quick": quick,
         },
         "findings": [row for method in methods for row in _findings(method, runs[method])],
         "runs": runs,
@@ -139,7 +144,7 @@ def _train(method: str, workdir: pathlib.Path, options: dict, fields: dict) -> N
 
 def _read(workdir: pathlib.Path) -> dict[str, Any]:
     """Returns a finished run's curves, scores and speed."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    lines = json_lines.objects(workdir / "metrics.jsonl")
     scores = json.loads((workdir / "scores.json").read_text())
     settings = json.loads((workdir / "config.json").read_text())["config"]
     kid = [(line["step"], line["kid"]) for line in lines if "kid" in line]

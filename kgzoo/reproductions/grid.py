@@ -325,7 +325,7 @@ def _settings(plan: _Plan, rows: Sequence[Mapping[str, Any]], grid: bool) -> dic
     spent, arms = plan.spent, [plan.claim.arms[arm] for arm in plan.arms]
     return {
         "paper": plan.claim.paper,
-        "budget": plan.name,
+        "budget": provenance.budget(plan.name, _changed(plan, grid)),
         "quick": plan.name == "quick",
         "dataset": spent.dataset,
         "steps": spent.steps,
@@ -338,6 +338,13 @@ def _settings(plan: _Plan, rows: Sequence[Mapping[str, Any]], grid: bool) -> dic
         "better": grid_table.RULE,
         "differs": plan.claim.differs,
     }
+
+
+def _changed(plan: _Plan, grid: bool) -> bool:
+    """Says whether options gave other steps, seeds, arms or rates than the budget has."""
+    usual = plan.claim.budgets[plan.name]
+    same_arms = set(plan.arms) == set(usual.arms or plan.claim.arms)
+    return plan.spent != usual or not same_arms or bool(grid and plan.claim.rates)
 
 
 def _title(plan: _Plan) -> str:

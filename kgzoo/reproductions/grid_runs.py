@@ -6,7 +6,6 @@ the child printed, and `seed0.json`, the record: command, outcome, seconds, comm
 imports TensorFlow.
 """
 
-import fcntl
 import json
 import os
 import pathlib
@@ -17,10 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from kgzoo import locks
 from kgzoo.config import FREE_ON_RESUME
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
@@ -82,29 +82,9 @@ class Stopped(UserError):
         self.signal_number = signal_number
 
 
-@contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a grid's folder for one process; the lock goes with the process, however it ends.
-
-    Raises:
-        UserError: if another process holds it, or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")
-    except OSError as error:
-        raise UserError(
-            f"--to={folder} cannot be written ({error.strerror}); choose another folder."
-        ) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"--to={folder} is in use or cannot be locked ({error.strerror}); wait for the "
-                "other grid or choose another folder."
-            ) from None
-        yield
+def locked(folder: pathlib.Path) -> AbstractContextManager[None]:
+    """Holds a grid's folder for one process; see `locks.held`."""
+    return locks.held(folder, "--to", "grid")
 
 
 def finished_step(workdir: pathlib.Path) -> int | None:
@@ -123,8 +103,8 @@ def check(run: Run) -> None:
         UserError: naming the field that differs, or the steps.
     """
     old = (_read(run.workdir / "config.json") or {}).get("config", {})
-    # One that never came to a checkpoint binds nobody.
-    if not any((run.workdir / "checkpoints").glob("*")):
+    # One that never came to a whole checkpoint binds nobody.
+    if not any((run.workdir / "checkpoints").glob("step_*")):
         return
     new = json.loads(json.dumps(dict(run.config)))
     for field in sorted(set(new) & set(old) - FREE_ON_RESUME):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kgzoo.evaluation import json_lines
 from kgzoo.reproductions.grid_runs import Run
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "Measured",
     "Score",
     "findings",
-    "lines",
     "measure",
     "present",
     "summarize",
@@ -62,21 +62,6 @@ class Measured(NamedTuple):
     curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
 
-def lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the objects of a file of JSON lines but for torn ones; [] without the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [line for line in found if isinstance(line, dict)]
-
-
 def measure(
     run: Run,
     record: Mapping[str, Any],
@@ -91,7 +76,7 @@ def measure(
         curves: values of metrics.jsonl to keep over the steps.
         further: reads more in the run folder.
     """
-    metrics = lines(run.workdir / "metrics.jsonl")
+    metrics = json_lines.objects(run.workdir / "metrics.jsonl")
     ended = record["outcome"] == "finished"
     card = json.loads((run.workdir / "scores.json").read_text(encoding="utf-8")) if ended else {}
     measured = further(run.workdir) if further else Measured({}, {})

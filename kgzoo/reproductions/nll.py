@@ -20,14 +20,15 @@ import numpy as np
 from kgzoo import data
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.evaluation import ais_chains, pictures
-from kgzoo.reproductions import figure, nll_runs
-from kgzoo.reproductions.nll_runs import PRINTED, SCALES, Plan, Scale, Trained
+from kgzoo.reproductions import figure, nll_runs, provenance
+from kgzoo.reproductions.nll_runs import SCALES, Plan, Scale, Trained
 
 __all__ = ["run"]
 
 _BASELINE = "vae"
 # Those whose pictures are drawn, where they are among the rows.
 _SHOWN = ("vae", "info_ivae_rbf", "info_ivae_dk")
+_NOT_GIVEN = "not given"
 _PAIRS, _COLUMNS = 32, 8
 _SAMPLED = 64
 _OWN_FIELDS = (
@@ -102,12 +103,15 @@ def run(
         del trained
     _compare(rows, values)
     _draw(canvas, rows, shown)
+    usual = Plan(folder, steps=spent.steps, seed=seed, data_dir=data_dir)
+    changed = (spent, plan, len(methods)) != (SCALES[scale or "quick"], usual, len(usual.printed))
     result = {
         "settings": {
             "paper": "arXiv:1912.00979, section 4.2, appendix G.2, Tables 3 and 5, Figure 6",
             "dataset": dataset,
             "binarization": f"training images {binarization}, test images by one fixed draw",
             "scale": scale or "quick",
+            "budget": provenance.budget(scale or "quick", changed),
             **spent._asdict(),
             "steps": configs[methods[0]]["steps"],
             "test_points": len(points),
@@ -116,7 +120,7 @@ def run(
             "weights": "of the decoder as it samples: averaged if ema_half_life_images is not 0",
             "not_comparable": _not_comparable(spent, configs[methods[0]], len(points)),
             "chosen_by_us": "lambda, alpha, ridge, bandwidths (rows), AIS schedule and moves",
-            "quick": spent == SCALES["quick"],
+            "quick": scale in ("", "quick"),
         },
         "findings": _findings(rows),
         "order": _order(rows),
@@ -169,7 +173,7 @@ def _row(
     found, values = nll_runs.likelihood(method, trained, examples, spent, plan)
     per_step = trained.seconds_per_step
     row = {
-        "printed": PRINTED[method],
+        "printed": plan.printed.get(method),
         "minus_vae": None,
         **found,
         "steps": step,
@@ -190,10 +194,11 @@ def _compare(rows: Mapping[str, dict[str, Any]], values: Mapping[str, np.ndarray
             continue
         difference = values[_BASELINE] - values[method]
         if np.isfinite(difference).all():
+            printed = (row["printed"], rows[_BASELINE]["printed"])
             row["minus_vae"] = {
                 "mean": float(difference.mean()),
                 "standard_error": _standard_error(difference),
-                "printed": round(PRINTED[method] - PRINTED[_BASELINE], 2),
+                "printed": None if None in printed else round(printed[0] - printed[1], 2),
             }
 
 
@@ -204,12 +209,14 @@ def _standard_error(values: np.ndarray) -> float | None:
 def _order(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the rows from the best, ours and the paper's, and how many pairs agree."""
     found = {method: row["nll"] for method, row in rows.items() if row["nll"] is not None}
-    names = list(found)
+    printed = {method: rows[method]["printed"] for method in found}
+    printed = {} if None in printed.values() else printed
+    names = list(printed)
     pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
-    agree = [(found[a] < found[b]) == (PRINTED[a] < PRINTED[b]) for a, b in pairs]
+    agree = [(found[a] < found[b]) == (printed[a] < printed[b]) for a, b in pairs]
     return {
         "found": sorted(found, key=found.get),
-        "printed": sorted(found, key=PRINTED.get),
+        "printed": sorted(printed, key=printed.get),
         "pairs": len(pairs),
         "pairs_as_printed": sum(agree),
     }
@@ -218,19 +225,21 @@ def _order(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _findings(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     findings = []
     for method, row in rows.items():
-        paper, quantity = f"{PRINTED[method]:.2f}", f"{method}: -log p(x), nats"
+        quantity, printed = f"{method}: -log p(x), nats", row["printed"]
+        paper = _NOT_GIVEN if printed is None else f"{printed:.2f}"
         if row["minus_vae"]:
-            paper += f" ({row['minus_vae']['printed']:+.2f})"
+            printed = row["minus_vae"]["printed"]
+            paper += "" if printed is None else f" ({printed:+.2f})"
             quantity += " (minus vae's)"
         findings.append((quantity, _said(row), paper))
     order = _order(rows)
+    if len(order["found"]) > 1:
+        paper = ", ".join(order["printed"]) or _NOT_GIVEN
+        findings.append(("best first", ", ".join(order["found"]), paper))
     if order["pairs"]:
         agree = f"{order['pairs_as_printed']} of {order['pairs']}"
-        findings += [
-            ("best first", ", ".join(order["found"]), ", ".join(order["printed"])),
-            ("pairs of rows in the printed order", agree, f"{order['pairs']}"),
-        ]
-    findings += [("AIS, " + name, found, "not given") for name, found in _quality(rows)]
+        findings.append(("pairs of rows in the printed order", agree, f"{order['pairs']}"))
+    findings += [("AIS, " + name, found, _NOT_GIVEN) for name, found in _quality(rows)]
     return [
         {"quantity": quantity, "found": found, "paper": paper}
         for quantity, found, paper in findings
@@ -292,18 +301,21 @@ def _draw(
 
 
 def _draw_table(axis: Any, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draws a line for each row: the estimate with two standard errors, and the printed value."""
-    names = list(rows)
-    for place, (method, row) in enumerate(rows.items()):
-        label = {"label": "printed (Table 3)"} if place == 0 else {}
-        axis.plot(PRINTED[method], place, "D", color="#888888", fillstyle="none", **label)
+    """Draws a line for each row: the estimate with two standard errors, and any printed value."""
+    names, left = list(rows), axis.get_yaxis_transform()
+    printed, found = "printed (Table 3)", "found, +- 2 standard errors"
+    for place, row in enumerate(rows.values()):
+        if row["printed"] is not None:
+            style = {"color": "#888888", "fillstyle": "none", "label": printed}
+            axis.plot(row["printed"], place, "D", **style)
+            printed = None
         if row["nll"] is None:
-            axis.text(PRINTED[method], place, "  not finite", va="center", fontsize=8)
+            axis.text(0.02, place, "not finite", va="center", fontsize=8, transform=left)
             continue
-        label = {"label": "found, +- 2 standard errors"} if place == 0 else {}
         error = 2 * (row["standard_error"] or 0.0)
-        style = {"color": "#2471a3", "capsize": 3, "markersize": 5, **label}
+        style = {"color": "#2471a3", "capsize": 3, "markersize": 5, "label": found}
         axis.errorbar(row["nll"], place, xerr=error, fmt="o", **style)
+        found = None
         axis.annotate(
             f"{row['nll']:.2f}",
             (row["nll"], place),
@@ -318,7 +330,8 @@ def _draw_table(axis: Any, rows: Mapping[str, Mapping[str, Any]]) -> None:
     axis.set_ylim(len(names) - 0.4, -0.7)
     axis.set(xlabel="-log p(x) in nats, lower is better", title=f"After {after} updates")
     axis.grid(axis="x", alpha=0.25)
-    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
 
 
 def _images(trained: Trained, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

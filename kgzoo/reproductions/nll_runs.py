@@ -19,7 +19,7 @@ import numpy as np
 
 from kgzoo import config, data
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.evaluation import ais, files
+from kgzoo.evaluation import ais, files, json_lines
 from kgzoo.methods import Method
 from kgzoo.training import checkpoints, loop, run_folder, runtime
 from kgzoo.training.progress import duration
@@ -123,6 +123,11 @@ class Plan(NamedTuple):
         )
         return config.compose(card=card, overrides=overrides)
 
+    @property
+    def printed(self) -> Mapping[str, float]:
+        """What the paper prints of this data set, by row."""
+        return PRINTED if self.dataset == "mnist" else {}
+
     def _card(self, method: str) -> str:
         return f"{CARD}:{method},{self.dataset},{self.binarization}"
 
@@ -218,11 +223,8 @@ def _tell(method: str, done: int, steps: int) -> None:
 
 def _seconds_per_step(workdir: pathlib.Path, resolved: Mapping[str, Any]) -> float | None:
     """Returns the median of the later half of the records: the first ones include compilation."""
-    try:
-        lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    speeds = [json.loads(line).get("images_per_second") for line in lines]
+    lines = json_lines.objects(workdir / "metrics.jsonl")
+    speeds = [line.get("images_per_second") for line in lines]
     speeds = [speed for speed in speeds if speed]
     if not speeds:
         return None

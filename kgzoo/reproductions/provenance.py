@@ -11,7 +11,7 @@ from typing import Any
 
 import kgzoo
 
-__all__ = ["commit", "describe", "kept"]
+__all__ = ["budget", "commit", "describe", "kept"]
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "matplotlib")
@@ -34,6 +34,16 @@ def commit() -> str | None:
     """Returns the commit of the clone, `+` after it where its code has been changed since."""
     found = _git("rev-parse", "HEAD")
     return found and found + "+" * bool(_git("status", "--porcelain", "--", *_CODE))
+
+
+def budget(name: str, changed: bool) -> str:
+    """Returns what a result file calls its budget.
+
+    Args:
+        name: quick, cpu or paper.
+        changed: whether options gave more or less than it has.
+    """
+    return f"{name}, changed" if changed else name
 
 
 @functools.cache

@@ -25,7 +25,7 @@ import numpy as np
 
 from kgzoo.errors import UserError, unknown_name
 from kgzoo.evaluation import files
-from kgzoo.reproductions import figure
+from kgzoo.reproductions import figure, provenance
 
 __all__ = ["ARMS", "LATENT_DIMS", "WIDTHS", "Arm", "Run", "run"]
 
@@ -172,6 +172,7 @@ def run(
     Raises:
         UserError: if an option is wrong, or matplotlib is not installed.
     """
+    changed = bool(steps or seeds or arms)
     steps = _whole("steps", steps) or (_QUICK_STEPS if quick else _STEPS)
     seeds = _whole("seeds", seeds) or int(quick)
     names = [name for name in arms.split(",") if name] or list(ARMS)
@@ -210,6 +211,7 @@ def run(
                 for name in summary
             },
             "differs": "ring of 50,000 points; a GAN's critic has 1 output, not 10",
+            "budget": provenance.budget("quick" if quick else "cpu", changed),
             "quick": quick,
         },
         "findings": [row for name, of in summary.items() for row in _findings(name, of)],
@@ -272,7 +274,7 @@ def _identity(one: Run, steps: int) -> str:
 def _read(one: Run, store: pathlib.Path, steps: int) -> dict[str, Any] | None:
     """Returns what the run's file holds, or None: no file, another one's, or other settings."""
     try:
-        with np.load(store / f"{one.name}.npz") as kept:
+        with np.load(store / f"{one.name}.npz", allow_pickle=False) as kept:
             if str(kept["identity"]) != _identity(one, steps):
                 return None
             done, seconds = int(kept["steps_done"]), float(kept["seconds"])

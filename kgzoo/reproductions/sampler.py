@@ -28,7 +28,7 @@ from scipy import optimize, special
 
 from kgzoo.discrepancies import score_estimators
 from kgzoo.errors import UserError, unknown_name
-from kgzoo.reproductions import figure
+from kgzoo.reproductions import figure, provenance
 
 __all__ = ["ARMS", "TARGETS", "Samplers", "Setting", "ks_distance", "run", "valley"]
 
@@ -36,10 +36,8 @@ _STEPS, _QUICK_STEPS, _SEARCH_STEPS = 4000, 300, 2000
 _SEEDS, _FIRST_SEARCH_SEED = 3, 100
 _NUM_SAMPLES = 10_000
 _HIDDEN = (20, 20)
-# Of the curve over the steps.
-_POINTS, _QUICK_POINTS = 20, 5
-# Of the draws: weights, noise of training, noise of the samples.
-_WEIGHTS, _TRAINING, _SAMPLES = 201, 202, 203
+_POINTS, _QUICK_POINTS = 20, 5  # of the curve over the steps
+_WEIGHTS, _TRAINING, _SAMPLES = 201, 202, 203  # draws: weights, noise of training and of samples
 # Distances of exact samples: mean and 95 % quantile of Kolmogorov's law, over sqrt(n).
 _EXACT_MEAN, _EXACT_95 = (round(value / _NUM_SAMPLES**0.5, 5) for value in (0.86873, 1.35810))
 _BINS = 65
@@ -277,8 +275,9 @@ def run(
     Raises:
         UserError: if an option is wrong, or matplotlib is not installed.
     """
-    steps = _whole("steps", steps) or (_QUICK_STEPS if quick else _STEPS)
-    seeds = _whole("seeds", seeds) or (1 if quick else _SEEDS)
+    usual = (_QUICK_STEPS, 1) if quick else (_STEPS, _SEEDS)
+    changed = bool(steps or seeds or arms)
+    steps, seeds = _whole("steps", steps) or usual[0], _whole("seeds", seeds) or usual[1]
     names = list(dict.fromkeys(name for name in arms.split(",") if name)) or list(ARMS)
     for name in names:
         if name not in ARMS:
@@ -304,6 +303,7 @@ def run(
             "samples": _NUM_SAMPLES,
             "ks_of_exact_samples": {"mean": _EXACT_MEAN, "quantile_95": _EXACT_95},
             "search": _search(names, min(steps, _SEARCH_STEPS), seeds) if search else None,
+            "budget": provenance.budget("quick" if quick else "cpu", changed),
             "quick": quick,
         },
         "findings": [row for name in names for row in _findings(ARMS[name], found[name])],
@@ -359,7 +359,8 @@ def _findings(arm: Arm, of: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, target in TARGETS.items():
         first, ks = (np.array(of["ks_at_steps_by_seed"][name][at]) for at in (0, -1))
-        found = f"{ks.mean():.4f}, worst of {len(ks)} {ks.max():.4f}; untrained {first.mean():.2f}"
+        worst = f"worst of {len(ks)} {ks.max():.4f}" if len(ks) > 1 else "one seed"
+        found = f"{ks.mean():.4f}, {worst}; untrained {first.mean():.2f}"
         found += f", exact samples {_EXACT_MEAN:.4f}"
         rows.append((f"KS distance, {target.title}", found, target.paper))
     left = of["left_share_by_seed"]
@@ -382,8 +383,7 @@ def _draw(axes: Sequence[Any], arm: Arm, of: Mapping[str, Any], samples: np.ndar
         axis.plot(grid, exact, color="black", linewidth=1.2, label="P, exact")
         distance = of["ks_at_steps_by_seed"][name][-1][0]
         axis.set_title(f"{arm.title}\n{target.title}, KS {distance:.4f}", fontsize=9)
-        axis.set(xlabel="z", ylabel="density", ylim=(0.0, 1.35 * exact.max()))
-        axis.set_xlim(-target.reach, target.reach)
+        axis.set(xlabel="z", ylabel="density", xlim=bins[[0, -1]], ylim=(0.0, 1.35 * exact.max()))
         axis.legend(loc="upper left", frameon=False, fontsize=8)
     axis = axes[-1]
     for name, target in TARGETS.items():
@@ -394,6 +394,7 @@ def _draw(axes: Sequence[Any], arm: Arm, of: Mapping[str, Any], samples: np.ndar
         axis.plot(of["at_steps"], curve.mean(axis=1), label=target.title, **colour)
     axis.axhline(_EXACT_MEAN, color="black", linewidth=0.8, linestyle="--", label="exact samples")
     axis.set(yscale="log", ylim=(0.005, 1.0), xlabel="step", ylabel="KS distance")
-    axis.set_title(f"{arm.title}\nmean and range of {curve.shape[1]} seeds", fontsize=9)
+    told = f"mean and range of {curve.shape[1]} seeds" if curve.shape[1] > 1 else "one seed"
+    axis.set_title(f"{arm.title}\n{told}", fontsize=9)
     axis.grid(alpha=0.25)
     axis.legend(loc="upper right", frameon=False, fontsize=8)

@@ -10,7 +10,8 @@ import functools
 import math
 import pathlib
 
-from kgzoo.reproductions import grid, grid_table
+from kgzoo.evaluation import json_lines
+from kgzoo.reproductions import grid
 from kgzoo.reproductions.grid import Arm, Budget, Claim
 from kgzoo.reproductions.grid_table import Measured, Score
 
@@ -35,7 +36,7 @@ def measure(workdir: pathlib.Path) -> Measured:
     """
     names = ("condition_of_first_layer", "largest_condition")
     curves: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in names}
-    for line in grid_table.lines(workdir / "spectra.jsonl"):
+    for line in json_lines.objects(workdir / "spectra.jsonl"):
         found = [layer["condition"] for layer in line["layers"].values()]
         largest = max((math.inf if value is None else value for value in found), default=math.inf)
         for name, value in zip(names, (found[0] if found else None, largest), strict=True):
@@ -43,7 +44,7 @@ def measure(workdir: pathlib.Path) -> Measured:
                 curves[name][0].append(line["step"])
                 curves[name][1].append(value)
     numbers = {name: values[-1] if values else None for name, (_, values) in curves.items()}
-    metrics = grid_table.lines(workdir / "metrics.jsonl")
+    metrics = json_lines.objects(workdir / "metrics.jsonl")
     scales = [line["scale"] for line in metrics if "scale" in line]
     return Measured({**numbers, "scale": scales[-1] if scales else None}, curves)
 

@@ -4,7 +4,7 @@
     saved_model.pb, variables/                   signatures and the variables they read
     assets.extra/tf_serving_warmup_requests      played by the server before the first answer
     MODEL_CARD.md, samples.png                   what it is, how good it is
-    model.keras                                  the whole method with its optimizers
+    model.keras, preset.json                     the whole method to train on, and its facts
 """
 
 import os
@@ -16,14 +16,16 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kgzoo.errors import UserError
-from kgzoo.evaluation import pictures
-from kgzoo.serving import model_card, versions, warmup
+from kgzoo.evaluation import files, pictures
+from kgzoo.kernels.arguments import whole
+from kgzoo.serving import facts, model_card, versions, warmup
 from kgzoo.serving.signatures import inference_module, signatures, trace
 
 __all__ = ["export_model", "sample_export", "serving_command", "signature_names"]
 
 _NUM_PICTURED_IMAGES = 64
 _NUM_PICTURED_POINTS = 1000
+_MOST_SAMPLES = 10_000_000
 
 
 def export_model(
@@ -46,19 +48,29 @@ def export_model(
         The version's folder, `<root>/<name>/<version>`.
 
     Raises:
-        UserError: The name cannot be one, or the version exists.
+        UserError: The name cannot be one, the version exists, or the disk refuses.
     """
     folder = pathlib.Path(root) / versions.check_name(name)
-    with versions.new_version(folder, version) as (temporary, final):
-        signature_set = signatures(model)
-        traced = trace(signature_set)
-        tf.saved_model.save(inference_module(traced), str(temporary), signatures=traced)
-        warmup.write_warmup(temporary, name, signature_set)
-        model.save(temporary / model_card.PRESET_FILE)
-        has_picture = _save_picture(model, temporary / model_card.PICTURE_FILE)
-        text = model_card.render(card, name, int(final.name), model, traced, has_picture)
-        (temporary / model_card.CARD_FILE).write_text(text, encoding="utf-8")
-    return final
+    # Before the disk is asked: what goes wrong here is not its fault.
+    signature_set = signatures(model)
+    traced = trace(signature_set)
+    pixels = _pixels(model)
+    try:
+        with versions.new_version(folder, version) as (temporary, final):
+            tf.saved_model.save(inference_module(traced), str(temporary), signatures=traced)
+            warmup.write_warmup(temporary, folder.name, signature_set)
+            number, has_picture = int(final.name), pixels is not None
+            facts.save_preset(model, temporary, folder.name, number, card)
+            if has_picture:
+                pictures.save_png(temporary / model_card.PICTURE_FILE, pixels)
+            text = model_card.render(card, folder.name, number, model, traced, has_picture)
+            (temporary / model_card.CARD_FILE).write_text(text, encoding="utf-8")
+        return final
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"the export cannot be written to {folder} ({files.reason(error)}); make room or "
+            "choose another folder and type the same command: earlier versions are whole."
+        ) from error
 
 
 def sample_export(
@@ -78,6 +90,9 @@ def sample_export(
     Raises:
         UserError: There is no export, or it cannot sample.
     """
+    n = whole("sample_export", "n", n, 1, _MOST_SAMPLES)
+    batch_size = whole("sample_export", "batch_size", batch_size, 1, _MOST_SAMPLES)
+    seed = whole("sample_export", "seed", seed, -(2**31), 2**31 - 1)
     if "sample" not in signature_names(path):
         raise UserError(f"{path} has no signature named sample; give an export of this project.")
     loaded = tf.saved_model.load(os.fspath(path))
@@ -102,8 +117,11 @@ def signature_names(path: str | os.PathLike) -> list[str]:
             f"{path} holds no saved_model.pb; give an export's version folder, "
             "<root>/<name>/<integer>."
         )
-    saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    names = saved_model.meta_graphs[0].signature_def
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        names = saved_model.meta_graphs[0].signature_def
+    except Exception as error:  # Whatever the protocol buffer finds wrong.
+        raise UserError(f"{file} is damaged ({error}); export the run again.") from error
     # Names with this prefix are TensorFlow's own.
     return sorted(name for name in names if not name.startswith("__saved_model"))
 
@@ -134,11 +152,10 @@ def serving_command(path: str | os.PathLike) -> str:
     return "\n".join(lines)
 
 
-def _save_picture(model, path: pathlib.Path) -> bool:
-    """Draws samples and returns whether it could: images need 1 or 3 channels."""
+def _pixels(model) -> np.ndarray | None:
+    """Returns a picture of samples; None for images of other than 1 or 3 channels."""
     is_image = model.kind == "image"
     if is_image and model.sample_shape[-1] not in (1, 3):
-        return False
+        return None
     samples = model.sample(_NUM_PICTURED_IMAGES if is_image else _NUM_PICTURED_POINTS, seed=0)
-    pictures.save_png(path, pictures.picture(samples, model.kind))
-    return True
+    return pictures.picture(samples, model.kind)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+from kgzoo.presets import PRESET_FILE
 from kgzoo.serving import interpolation
 from kgzoo.serving.signatures import samples_key
 
@@ -20,7 +21,6 @@ __all__ = [
 
 CARD_FILE = "MODEL_CARD.md"
 PICTURE_FILE = "samples.png"
-PRESET_FILE = "model.keras"
 # What an entry of scores.json has beside its value; anything else is put in brackets after it.
 _SCORE_COLUMNS = ("num_samples", "num_reference", "extractor", "convention")
 _LONGEST_LIST = 120
@@ -40,6 +40,7 @@ class ModelCard:
         scores: Contents of scores.json: entries with value, convention, sample counts, extractor,
             and facts about how they were made. None when the model was not scored.
         command: The command that trained it; may be empty.
+        config: The resolved config of the run; None when there was no run.
     """
 
     method: str
@@ -50,6 +51,7 @@ class ModelCard:
     summary: str = ""
     scores: Mapping[str, object] | None = None
     command: str = ""
+    config: Mapping[str, object] | None = None
 
 
 def parameter_counts(model) -> dict[str, int]:
@@ -116,7 +118,6 @@ def render(
             name=name,
             version=version,
             key=samples_key(model),
-            module=type(model).__module__,
             preset=PRESET_FILE,
         ),
         _limits(model, bool(card.scores)),
@@ -149,13 +150,14 @@ model = tf.saved_model.load("{name}/{version}")  # keep it in a variable as long
 
 Without Python: `export/sample_png.c` in kgzoo's repository.
 
-To go on training, `model.keras` beside this card holds the whole method with its optimizers:
+To go on training, `{preset}` beside this card holds the whole method with its optimizers'
+settings, their slots being fresh:
 
 ```python
-import keras
-import {module}  # registers the classes that the file names
+import kgzoo
 
-model = keras.saving.load_model("{name}/{version}/{preset}")
+model = kgzoo.load("{name}/{version}")  # KGZOO_HOME is the folder that holds {name}/
+model.fit(images, batch_size=64)        # uint8, or floats in [0, 1]
 ```"""
 
 

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 
 from kgzoo.errors import UserError
 
-__all__ = ["check_name", "existing_versions", "new_version"]
+__all__ = ["NAME", "check_name", "existing_versions", "new_version"]
 
 _TEMPORARY_PREFIX = ".tmp-"
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def check_name(name: str) -> str:
@@ -25,7 +27,7 @@ def check_name(name: str) -> str:
     Raises:
         UserError: It is not.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+    if not NAME.fullmatch(name):
         raise UserError(
             f"name={name!r} cannot name an export; use letters, digits, '_', '.' and '-', "
             "a letter first."

@@ -7,9 +7,9 @@ checkpoints/step_00001000/
 """
 
 import json
+import math
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,18 +19,22 @@ import numpy as np
 import tensorflow as tf
 
 from kgzoo.errors import UserError
+from kgzoo.evaluation import archives, files
 from kgzoo.methods import Method
 
 __all__ = ["Checkpoints", "sync_folder"]
 
 _PREFIX = "step_"
 _TEMPORARY = ".writing-"
+# What a second save of a step makes room with: found until the new one is in its place.
+_REPLACED = ".replaced-"
 _ABOUT = "about.json"
+_CHECKSUM = "crc32"
 _EXTRA = "extra.npz"
 # What TensorFlow and NumPy raise for torn, flipped, missing or foreign files.
 _UNREADABLE = (
-    *(tf.errors.OpError, OSError, ValueError, LookupError, AssertionError),
-    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+    *(tf.errors.OpError, AssertionError),
+    *archives.DAMAGES,
 )
 
 
@@ -57,20 +61,34 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, ascending."""
-        found = (path.name.removeprefix(_PREFIX) for path in self.folder.glob(_PREFIX + "*"))
-        return sorted(int(step) for step in found if step.isdigit())
+        starts = (_PREFIX, _REPLACED + _PREFIX)
+        found = (
+            path.name.removeprefix(start)
+            for start in starts
+            for path in self.folder.glob(f"{start}*")
+        )
+        return sorted({int(step) for step in found if step.isdecimal()})
 
     def path(self, step: int) -> Path:
         """Returns the folder of the checkpoint of a step."""
-        return self.folder / f"{_PREFIX}{step:08d}"
+        final, replaced = self._places(step)
+        return replaced if replaced.exists() and not final.exists() else final
+
+    def _places(self, step: int) -> tuple[Path, Path]:
+        name = f"{_PREFIX}{step:08d}"
+        return self.folder / name, self.folder / f"{_REPLACED}{name}"
 
     def about(self, step: int) -> dict[str, Any]:
         """Returns what was recorded beside the weights, or {} when that cannot be read."""
         try:
             about = json.loads((self.path(step) / _ABOUT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
-        return about if isinstance(about, dict) else {}
+        if not isinstance(about, dict):
+            return {}
+        # A digit that was flipped is good JSON. The first checkpoints had no checksum.
+        whole = about.pop(_CHECKSUM, None) in (None, _checksum(about))
+        return about if whole else {}
 
     def extra(self, step: int) -> dict[str, np.ndarray]:
         """Returns the arrays saved beside the weights of a step, {} when there were none.
@@ -82,13 +100,14 @@ class Checkpoints:
         names = self.about(step).get("extra", [])
         if not names:
             return {}
-        with np.load(self.path(step) / _EXTRA, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+        arrays = archives.load(self.path(step) / _EXTRA)
+        return {name: arrays[name] for name in names}
 
     def best(self) -> int | None:
         """Returns the step of the lowest KID, or None when none was scored."""
         scored = [(self.about(step).get("kid"), step) for step in self.steps()]
-        scored = [(kid, step) for kid, step in scored if kid is not None]
+        # Nothing is less than NaN, nor more: it would stay the best.
+        scored = [(kid, step) for kid, step in scored if kid is not None and math.isfinite(kid)]
         return min(scored)[1] if scored else None
 
     def save(
@@ -108,7 +127,7 @@ class Checkpoints:
             UserError: if the disk refuses.
         """
         step = model.steps_done
-        final = self.path(step)
+        final, replaced = self._places(step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}-{os.getpid()}"
         try:
             self._clear(step)
@@ -116,21 +135,22 @@ class Checkpoints:
             _trackable(model).write(str(temporary / "weights"))
             notes = {"step": step, **about}
             if extra:
-                np.savez(temporary / _EXTRA, **extra)
+                np.savez(temporary / _EXTRA, allow_pickle=False, **extra)
                 notes["extra"] = sorted(extra)
-            text = json.dumps(notes, indent=2)
+            text = json.dumps({**notes, _CHECKSUM: _checksum(notes)}, indent=2)
             (temporary / _ABOUT).write_text(text, encoding="utf-8")
             sync_folder(temporary)
             if final.exists():
                 # Moved away and not removed: at no moment are there fewer whole checkpoints.
-                final.rename(self.folder / f"{_TEMPORARY}old-{step}")
+                final.rename(replaced)
             temporary.rename(final)
             sync_folder(self.folder)
+            shutil.rmtree(replaced, ignore_errors=True)
         except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise UserError(
-                f"the checkpoint of step {step} cannot be written to {self.folder} ({reason}); "
-                "make room or mend the folder and type the same command: earlier ones are whole."
+                f"the checkpoint of step {step} cannot be written to {self.folder} "
+                f"({files.reason(error)}); make room or mend the folder and type the same "
+                "command: earlier ones are whole."
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -145,9 +165,13 @@ class Checkpoints:
         """
         for leftover in self.folder.glob(_TEMPORARY + "*"):
             shutil.rmtree(leftover)
+        for each in self.steps():
+            final, replaced = self._places(each)
+            if final.exists() and replaced.exists():
+                shutil.rmtree(replaced)
         for later in self.steps():
             if later > step:
-                aside = self.folder / f"unreadable_{self.path(later).name}"
+                aside = self.folder / f"unreadable_{_PREFIX}{later:08d}"
                 shutil.rmtree(aside, ignore_errors=True)
                 self.path(later).rename(aside)
 
@@ -184,11 +208,19 @@ class Checkpoints:
             except _UNREADABLE as error:
                 reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
                 print(f"The checkpoint of step {candidate} cannot be read ({reason}).", flush=True)
+        if step is not None:
+            raise UserError(
+                f"{self.path(step)} cannot be read; choose another checkpoint of the run."
+            )
         if candidates:
             raise UserError(
                 f"{self.folder} holds no checkpoint that can be read; choose a new --workdir."
             )
         return None
+
+
+def _checksum(notes: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
 
 
 def _trackable(model: Method) -> tf.train.Checkpoint:

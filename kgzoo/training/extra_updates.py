@@ -13,12 +13,18 @@ from kgzoo import data
 from kgzoo.data.pipeline import training_dataset
 from kgzoo.methods import Method
 from kgzoo.training.runtime import iterate
+from kgzoo.training.workers import Workers
 
-__all__ = ["ExtraUpdates"]
+__all__ = ["ExtraUpdates", "counts_only"]
 
 # Above every seed of a config: these examples come in an order of their own.
 _SEED_OFFSET = 2**40
 _DONE = "extra_updates_done"
+
+
+def counts_only(memory: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Returns what `ExtraUpdates` needs of a checkpoint's memory, as JSON can hold it."""
+    return {_DONE: int(memory[_DONE])} if _DONE in memory else {}
 
 
 class ExtraUpdates:
@@ -44,7 +50,7 @@ class ExtraUpdates:
         strategy: tf.distribute.Strategy,
         first: int,
         last: int,
-        memory: Mapping[str, np.ndarray] | None = None,
+        memory: Mapping[str, np.ndarray | int] | None = None,
     ):
         self._model = model
         self.done_in_step = int((memory or {}).get(_DONE, 0))
@@ -59,6 +65,7 @@ class ExtraUpdates:
             batches_per_step=1,
             start_step=done,
             num_replicas=strategy.num_replicas_in_sync,
+            replicas=Workers(strategy).replicas,
         )
         self._iterator = iterate(dataset, strategy)
 

@@ -17,16 +17,24 @@ from kgzoo.evaluation import scores as score_functions
 from kgzoo.methods import Method
 from kgzoo.training import rate_schedule, spectra
 from kgzoo.training.checkpoints import Checkpoints
-from kgzoo.training.extra_updates import ExtraUpdates
+from kgzoo.training.extra_updates import ExtraUpdates, counts_only
 from kgzoo.training.progress import Progress
 from kgzoo.training.runtime import iterate
-from kgzoo.training.summaries import Summaries
+from kgzoo.training.summaries import NoSummaries, Summaries
+from kgzoo.training.workers import OF_A_PEER, Workers
 
 __all__ = ["Diverged", "Stopped", "train"]
 
 _CALL_SECONDS = 2.0
 # The first updates of a critic that starts small look stuck, and are not.
 _STUCK_LINES = 10
+# What TensorFlow raises inside a step: for a file of streamed examples that is not whole, and for a
+# matrix that is singular or not finite, where a method solves a system.
+_IN_A_STEP = (
+    *(tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError),
+    tf.errors.FailedPreconditionError,
+)
+_UNSOLVED = re.compile("not invertible|decomposition was not successful")
 _PICTURED = {"image": 64, "vector": 1000}
 
 
@@ -34,8 +42,10 @@ class Diverged(RuntimeError):
     """A loss or a weight is not finite; the message says which, at which step."""
 
 
-class Stopped(RuntimeError):
+class Stopped(BaseException):
     """A signal asked the run to stop and its state is saved.
+
+    No `Exception`: what reads damaged files and goes on without them must not take it for damage.
 
     Attributes:
         signal_number: of SIGTERM or SIGINT.
@@ -117,11 +127,14 @@ def train(
 ) -> None:
     """Trains a compiled model from its present step to `config["steps"]`.
 
+    Where several processes train as one, each calls this, with a model in the same state, and the
+    chief alone writes. A signal to any of them stops all after the same step.
+
     Args:
         model: built and compiled under `strategy`, restored when this is a resume.
         source: the training split.
         reference: the real side of the KIDs that pick the best checkpoint and lower the rates;
-            None where the config asks for neither.
+            None where the config asks for neither, and on a process that is not the chief.
         config: the resolved config.
         workdir: the run folder.
         strategy: where the steps run.
@@ -130,25 +143,35 @@ def train(
     Raises:
         Diverged: when a loss or weight stops being finite; the last good checkpoint stays.
         Stopped: when SIGTERM or Ctrl-C asked for it; the state is saved.
+        UserError: when the disk refuses, or a file of a streamed data set cannot be read.
     """
     run = _Run(model, source, reference, config, workdir, strategy)
     try:
         with _StopSignal() as stop:
             if run.step == 0:
                 run.picture()
-            while run.step < run.last and not stop.number:
+            number = 0
+            while run.step < run.last and not (number := run.workers.signalled(stop.number)):
                 # None: a signal came between two extra critic updates.
                 if logs := run.advance(stop):
                     run.record(logs)
-            if run.step > 0 or run.early.done_in_step or not stop.number:
+            if run.step > 0 or run.early.done_in_step or not number:
                 run.save_once()
-            if stop.number and run.step < run.last:
-                name = signal.Signals(stop.number).name
+            if number:
+                name = signal.Signals(number).name
                 raise Stopped(
                     f"{name}: saved at step {run.step} of {run.last}; to go on type "
                     f"{resume_command}",
-                    stop.number,
+                    number,
                 )
+    except _IN_A_STEP as error:
+        # Before the examples are searched, which may take long.
+        if _UNSOLVED.search(str(error)):
+            raise run.unsolved() from error
+        gone = run.workers.count > 1 and OF_A_PEER.search(str(error))
+        if not gone and (damage := source.damage()):
+            raise damage from error
+        raise
     finally:
         run.summaries.close()
 
@@ -166,13 +189,20 @@ class _Run:
         strategy: tf.distribute.Strategy,
     ):
         self.model, self.source, self.reference, self.config = model, source, reference, config
+        self.workers = Workers(strategy)
+        is_chief = self.workers.is_chief
         self.step, self.last = model.steps_done, config["steps"]
         self.checkpoints = Checkpoints(workdir / "checkpoints", config["keep_checkpoints"])
-        self.last_saved = self.step if self.step in self.checkpoints.steps() else -1
-        self.rates = rate_schedule.from_config(model, reference, config)
-        memory = self.checkpoints.extra(self.step) if self.last_saved >= 0 else {}
-        if self.last_saved >= 0:
+        self.last_saved, memory = -1, {}
+        if is_chief:
+            self.rates = rate_schedule.from_config(model, reference, config)
+        else:
+            self.rates = rate_schedule.FollowedRates(config)
+        if is_chief and self.step in self.checkpoints.steps():
+            self.last_saved, memory = self.step, self.checkpoints.extra(self.step)
             self.rates.restore(memory)
+        told = self.workers.from_chief(lambda: [self.last_saved, counts_only(memory)])
+        self.last_saved, memory = told
         self.iterator = _iterator(model, source, config, strategy, self.step)
         self.execute = _executor(model, strategy)
         self.early = ExtraUpdates(model, source, config, strategy, self.step, self.last, memory)
@@ -184,8 +214,9 @@ class _Run:
             self.last,
             batch_size * len(model.schedule),
             lambda step: batch_size * model.extra_updates_before(step),
+            silent=not is_chief,
         )
-        self.summaries = Summaries(workdir, self.step)
+        self.summaries = Summaries(workdir, self.step) if is_chief else NoSummaries()
         self.stuck_lines = 0
         self.every = {
             name: config[f"{name}_every_steps"] for name in ("log", "sample", "checkpoint", "score")
@@ -205,7 +236,7 @@ class _Run:
                 # An autoencoder's training may take longer than the steps.
                 self._check_weights()
                 self._save({})
-            if stop.number:
+            if self.workers.signalled(stop.number):
                 return None
         # A signal waits for the graph call: keep it to about two seconds.
         count = min(
@@ -243,11 +274,14 @@ class _Run:
         if due["sample"]:
             self.picture()
         # Scores and rates come before the checkpoint: a resume from it must find their lines.
-        about = self._scores() if due["score"] else {}
+        about = self._scores() if due["score"] and self.workers.is_chief else {}
         if about:
             self.summaries.scalars(step, about)
         if due["rates"]:
-            self.summaries.scalars(step, self.rates.update(step))
+            logs = self.workers.from_chief(lambda: self.rates.update(step))
+            if not self.workers.is_chief:
+                rate_schedule.follow(self.model, logs)
+            self.summaries.scalars(step, logs)
         if due["checkpoint"] or due["score"] or at_end:
             self._save(about)
         if about:
@@ -263,7 +297,7 @@ class _Run:
     def picture(self) -> None:
         """Draws samples of fixed latents and the critic's spectra, where the config wants any."""
         model, count = self.model, _PICTURED[self.model.kind]
-        if self.config["sample_every_steps"]:
+        if self.config["sample_every_steps"] and self.workers.is_chief:
             points = self.source.examples[:count] if model.kind == "vector" else None
             samples = model.sample(count, seed=self.config["seed"])
             self.summaries.picture(self.step, samples, model.kind, points)
@@ -281,8 +315,11 @@ class _Run:
             self._save({})
 
     def _save(self, about: Mapping[str, Any]) -> None:
-        memory = {**self.rates.memory(), **self.early.memory()}
-        self.checkpoints.save(self.model, about, memory)
+        def save() -> None:
+            memory = {**self.rates.memory(), **self.early.memory()}
+            self.checkpoints.save(self.model, about, memory)
+
+        self.workers.from_chief(save)
         self.last_saved = self.step
 
     def _scores(self) -> dict[str, float]:
@@ -310,6 +347,12 @@ class _Run:
                         f"step {self.step}: {weight.path} is not finite; {self._remedy()}"
                     )
 
+    def unsolved(self) -> Diverged:
+        """Returns the error of a step that meets a matrix which nobody can solve with."""
+        # Weights that are not finite end here where a method solves before it has a loss.
+        what = "a matrix to solve with is singular or not finite"
+        return Diverged(f"step {self.step + 1}: {what}; {self._remedy()}")
+
     def _remedy(self) -> str:
         saved = self.last_saved
         kept = f"the checkpoint of step {saved} is kept" if saved >= 0 else "nothing is saved"
@@ -333,6 +376,7 @@ def _iterator(
         batches_per_step=len(model.schedule),
         start_step=start_step,
         num_replicas=strategy.num_replicas_in_sync,
+        replicas=Workers(strategy).replicas,
     )
     return iterate(dataset, strategy)
 

@@ -30,6 +30,7 @@ class Progress:
         images_per_step: real examples that one step reads, over all replicas.
         extra_images: function of a step: what is read beyond that before it, over all earlier
             steps. An early critic schedule makes some steps a hundred times as long as others.
+        silent: whether nothing is shown.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class Progress:
         last_step: int,
         images_per_step: int,
         extra_images: Callable[[int], int] = lambda step: 0,
+        silent: bool = False,
     ):
         self.first_step, self.last_step = first_step, last_step
         self.images_per_step, self._extra_images = images_per_step, extra_images
         self.images_per_second = 0.0
-        self._terminal = sys.stdout.isatty()
+        self._terminal, self._silent = sys.stdout.isatty(), silent
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RATE_UPDATES)
         self._shown = 0.0
         self._width = 0
@@ -92,6 +94,8 @@ class Progress:
         self._print(f"step {step}/{self.last_step}  {speed}  {left} left  {losses}")
 
     def _print(self, line: str) -> None:
+        if self._silent:
+            return
         if self._terminal:
             print("\r" + line.ljust(self._width), end="", flush=True)
             self._width = len(line)
@@ -100,6 +104,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a line of its own."""
+        if self._silent:
+            return
         if self._terminal and self._width:
             print("\r" + " " * self._width + "\r", end="")
             self._width = 0

@@ -19,11 +19,20 @@ from kgzoo.errors import UserError, unknown_name
 from kgzoo.evaluation import relative_similarity, score_card
 from kgzoo.methods import Method
 
-__all__ = ["NAMES", "ConstantRates", "RateSchedule", "RelativeKID", "from_config"]
+__all__ = [
+    "NAMES",
+    "ConstantRates",
+    "FollowedRates",
+    "RateSchedule",
+    "RelativeKID",
+    "follow",
+    "from_config",
+]
 
 NAMES = ("constant", "relative_kid")
 _LEAST_REAL = 4
 _COUNTS = ("failures", "decays")
+_RATE = "_learning_rate"
 
 
 class RateSchedule(Protocol):
@@ -58,6 +67,18 @@ class ConstantRates:
 
     def restore(self, memory: Mapping[str, np.ndarray]) -> None:
         pass
+
+
+class FollowedRates(ConstantRates):
+    """Leaves them to another process, from which `follow` takes them.
+
+    Args:
+        config: the resolved config.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        if config["learning_rate_schedule"] != "constant":
+            self.every_steps = config["relative_kid_every_steps"]
 
 
 class RelativeKID:
@@ -117,8 +138,7 @@ class RelativeKID:
         self._past.append(now)
         counts = {f"relative_kid_{name}": float(getattr(self, f"_{name}")) for name in _COUNTS}
         rates = {
-            f"{player}_learning_rate": _rate(optimizer)
-            for player, optimizer in self._model.optimizers.items()
+            player + _RATE: _rate(optimizer) for player, optimizer in self._model.optimizers.items()
         }
         return {**logs, **counts, **rates}
 
@@ -164,6 +184,13 @@ def from_config(
     if name not in NAMES:
         raise unknown_name("learning_rate_schedule", name, NAMES)
     return ConstantRates() if name == "constant" else RelativeKID(model, reference, config)
+
+
+def follow(model: Method, logs: Mapping[str, float]) -> None:
+    """Sets the rates of a model to those that `update` of another process returned."""
+    for player, optimizer in model.optimizers.items():
+        if player + _RATE in logs:
+            optimizer.learning_rate = logs[player + _RATE]
 
 
 def _rate(optimizer: keras.optimizers.Optimizer) -> float:

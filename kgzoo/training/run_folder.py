@@ -1,16 +1,16 @@
 """Run folders: config.json, the lock, what may change on a resume, and models built from them."""
 
-import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 import kgzoo
-from kgzoo import data, methods
+from kgzoo import data, locks, methods
 from kgzoo.config import FIELDS, FREE_ON_RESUME, compose
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
@@ -18,6 +18,7 @@ from kgzoo.training.checkpoints import Checkpoints
 from kgzoo.training.runtime import check_same_runtime
 
 __all__ = [
+    "INIT_FROM",
     "UNTRAINED",
     "build_model",
     "check_resume",
@@ -29,8 +30,11 @@ __all__ = [
 ]
 
 _CONFIG = "config.json"
+_LARGEST_EXAMPLE = 2**28  # numbers
 # Scores of the generator at step 0.
 UNTRAINED = "untrained.json"
+# Whose networks the run began with.
+INIT_FROM = "init_from.json"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -38,33 +42,9 @@ def write_json(path: Path, content: Any) -> None:
     files.replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-@contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the run folder for one process; the lock goes with the process, however it ends.
-
-    Raises:
-        UserError: if another process holds it, or the folder cannot be written.
-    """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        handle = open(workdir / ".lock", "w")
-    except OSError as error:
-        raise UserError(
-            f"--workdir={workdir} cannot be written ({error.strerror}); choose another folder."
-        ) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"--workdir={workdir} is in use by another run; wait for it or choose another."
-            ) from None
-        except OSError as error:
-            raise UserError(
-                f"--workdir={workdir} cannot be locked ({error.strerror}); choose a folder on "
-                "another file system."
-            ) from None
-        yield
+def locked(workdir: Path) -> AbstractContextManager[None]:
+    """Holds the run folder for one process; see `locks.held`."""
+    return locks.held(workdir, "--workdir", "run")
 
 
 def read_config(workdir: Path) -> dict[str, Any] | None:
@@ -82,10 +62,27 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
         for name, (default, _) in FIELDS.items():
             if isinstance(default, tuple) and name in content["config"]:
                 content["config"][name] = tuple(content["config"][name])
-        content["runtime"], content["data"]["shape"]  # a foreign file lacks them
+        _check_record(content)
         return content
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is not a run's config.json; choose another folder.") from None
+
+
+def _check_record(content: Mapping[str, Any]) -> None:
+    """Raises one of the errors of `read_config` for what no run has written.
+
+    Such a file would fail later in its own way, or have networks built for images of a gigabyte.
+    """
+    chosen, facts = dict(content["config"]), dict(content["data"])
+    sides = facts["shape"]
+    sizes_fit = 1 <= len(sides) <= 3 and all(type(side) is int and side > 0 for side in sides)
+    if not sizes_fit or math.prod(sides) > _LARGEST_EXAMPLE:
+        raise ValueError
+    if facts["kind"] not in ("image", "vector") or (facts["kind"] == "image") != (len(sides) == 3):
+        raise ValueError
+    if not all(isinstance(chosen[name], str) for name in ("method", "dataset")):
+        raise ValueError
+    dict(content["runtime"])
 
 
 def check_resume(
@@ -103,10 +100,11 @@ def check_resume(
     """
     recorded = read_config(workdir)
     if recorded is not None and not Checkpoints(workdir / "checkpoints").steps():
-        (workdir / UNTRAINED).unlink(missing_ok=True)
+        for name in (UNTRAINED, INIT_FROM):
+            (workdir / name).unlink(missing_ok=True)
     elif recorded is not None:
-        check_same_runtime(recorded["runtime"], runtime)
         _check_same_config(workdir, recorded["config"], config)
+        check_same_runtime(recorded["runtime"], runtime)
         if source is not None:
             _check_same_data(workdir, recorded["data"], source)
     elif any(not path.name.startswith(".") for path in workdir.iterdir()):

@@ -4,18 +4,22 @@ A resumed run's record reads as if it had never stopped: what an interrupted run
 checkpoint it is resumed from is cut.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from kgzoo.errors import UserError
 from kgzoo.evaluation import files, pictures
 from kgzoo.training.spectra import Spectrum
 
-__all__ = ["Summaries"]
+__all__ = ["NoSummaries", "Summaries"]
+
+_REFUSED = (OSError, tf.errors.OpError)
 
 
 class Summaries:
@@ -25,39 +29,57 @@ class Summaries:
         workdir: the run folder.
         step: the step it starts from; what is there of later steps is cut, and everything when it
             starts from 0.
+
+    Raises:
+        UserError: here and from every method, if the disk refuses.
     """
 
     def __init__(self, workdir: Path, step: int):
         self.workdir = workdir
-        self._metrics = _Lines(workdir / "metrics.jsonl", step)
-        self._spectra = _Lines(workdir / "spectra.jsonl", step)
-        # The record of a run that has not come to its first line is empty, not absent.
-        (workdir / "metrics.jsonl").touch()
-        _cut_events(workdir / "events", step)
-        self._writer = tf.summary.create_file_writer(str(workdir / "events"))
+        with self._writing():
+            self._metrics = _Lines(workdir / "metrics.jsonl", step)
+            self._spectra = _Lines(workdir / "spectra.jsonl", step)
+            # The record of a run that has not come to its first line is empty, not absent.
+            (workdir / "metrics.jsonl").touch()
+            _cut_events(workdir / "events", step)
+            self._writer = tf.summary.create_file_writer(str(workdir / "events"))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Flushes the events that are made inside; a disk that refuses ends in one sentence."""
+        try:
+            yield
+            if hasattr(self, "_writer"):
+                self._writer.flush()
+        except _REFUSED as error:
+            raise UserError(
+                f"the record of the run cannot be written to {self.workdir} "
+                f"({files.reason(error)}); make room or mend the folder and type the same command: "
+                "it goes on from the last checkpoint."
+            ) from error
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one line and one event per value."""
-        self._metrics.write({"step": step, **values})
-        with self._writer.as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=step)
-        self._writer.flush()
+        with self._writing():
+            self._metrics.write({"step": step, **values})
+            with self._writer.as_default():
+                for name, value in values.items():
+                    tf.summary.scalar(name, value, step=step)
 
     def picture(self, step: int, samples: np.ndarray, kind: str, reference=None) -> Path:
         """Writes samples/step_*.png and an image event; returns the file."""
         image = pictures.picture(samples, kind, reference)
         path = self.workdir / "samples" / f"step_{step:08d}.png"
-        os.makedirs(path.parent, exist_ok=True)
-        pictures.save_png(path, image)
-        with self._writer.as_default():
-            tf.summary.image("samples", image[None], step=step)
+        with self._writing():
+            pictures.save_png(path, image)
+            with self._writer.as_default():
+                tf.summary.image("samples", image[None], step=step)
         return path
 
     def spectra(self, step: int, spectra: Mapping[str, Spectrum]) -> None:
         """Writes a line of spectra.jsonl, and per layer scalars and a histogram of all values."""
         lines = {}
-        with self._writer.as_default():
+        with self._writing(), self._writer.as_default():
             for name, spectrum in spectra.items():
                 scalars = spectrum._asdict()
                 values = scalars.pop("singular_values")
@@ -67,13 +89,23 @@ class Summaries:
                     if value is not None:
                         tf.summary.scalar(f"spectra/{name}/{key}", value, step=step)
                 tf.summary.histogram(f"spectra/{name}/singular_values", values, step=step)
-        self._spectra.write({"step": step, "layers": lines})
+            self._spectra.write({"step": step, "layers": lines})
 
     def close(self) -> None:
-        """Flushes and closes all records."""
-        self._metrics.close()
-        self._spectra.close()
-        self._writer.close()
+        """Closes all records; what could not be written has been told."""
+        for record in (self._metrics, self._spectra, self._writer):
+            with contextlib.suppress(*_REFUSED):
+                record.close()
+
+
+class NoSummaries:
+    """Writes nothing: what a process has that is not the chief."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
 
 
 class _Lines:
@@ -86,7 +118,8 @@ class _Lines:
 
     def _cut(self, start: int) -> None:
         kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines() if start else ():
+        text = self._path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines() if start else ():
             try:
                 if json.loads(line)["step"] <= start:
                     kept.append(line + "\n")
