@@ -13,13 +13,13 @@ Summaries divide a kind's operations by its time. `--quick` is a tiny run that m
 
 import argparse
 import collections
-import json
 import pathlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import stopwatch
 
 from kgzoo import cli
 
@@ -273,15 +273,13 @@ def main(argv: list[str] | None = None) -> None:
         peaks[precision] = rates[best[precision]]
     summary = summarise(found, every, peaks)
     _print(found, every, peaks, best, summary)
-    if arguments.to:
-        kept = {"provenance": facts, "arguments": vars(arguments) | {"to": None}}
-        kept |= {"peak_gflop_per_second": peaks, "peak_by": best, "summary": summary}
-        kept["layers"] = {layer.name: layer._asdict() for layer in every}
-        kept["measured"] = [
-            dict(zip(("precision", "layer", "pass"), name, strict=True)) | line
-            for name, line in found.items()
-        ]
-        arguments.to.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    kept = {"peak_gflop_per_second": peaks, "peak_by": best, "summary": summary}
+    kept["layers"] = {layer.name: layer._asdict() for layer in every}
+    kept["measured"] = [
+        dict(zip(("precision", "layer", "pass"), name, strict=True)) | line
+        for name, line in found.items()
+    ]
+    stopwatch.keep(arguments.to, facts, vars(arguments) | {"to": None}, kept)
 
 
 if __name__ == "__main__":

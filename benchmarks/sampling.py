@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import stopwatch
 
 __all__ = ["measure", "show"]
 
@@ -153,12 +154,11 @@ def _timed(function: Callable[[], np.ndarray], batches: int) -> tuple[float, flo
 def _take_turns(ways: dict[str, Callable], arguments: argparse.Namespace) -> dict[str, dict]:
     seconds = {way: [] for way in ways}
     means = {way: run(2)[1] for way, run in ways.items()}
-    for number in range(arguments.rounds):
-        for way in list(ways) if number % 2 == 0 else list(ways)[::-1]:
-            seconds[way].append(ways[way](arguments.batches)[0] / arguments.batches)
+    for way in stopwatch.in_turns(ways, arguments.rounds):
+        seconds[way].append(ways[way](arguments.batches)[0] / arguments.batches)
     found = {}
     for way, values in seconds.items():
-        median = float(np.median(values))
+        median = stopwatch.median(values)
         rate = arguments.batch_size / median
         found[way] = {"median_seconds": median, "images_per_second": rate}
         found[way] |= {"seconds": values, "mean_of_images": means[way]}

@@ -12,15 +12,16 @@ sampling: see `sampling.py`.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import json
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import sampling
+import stopwatch
 
 from kgzoo import cli
 
@@ -153,18 +154,18 @@ def _memory(way: str, arguments: argparse.Namespace) -> int:
 def measure_scores(arguments: argparse.Namespace) -> dict[str, dict]:
     """Returns seconds, rise of memory and value of each way."""
     x, y = _features(arguments.examples, arguments.features)
-    seconds = {way: [] for way in WAYS}
     values = {}
+
+    def turn(way: str) -> None:
+        values[way] = WAYS[way](x, y)
+
     for function in WAYS.values():
         function(x[:64], y[:64])
-    for number in range(arguments.rounds):
-        for way in list(WAYS) if number % 2 == 0 else list(WAYS)[::-1]:
-            start = time.perf_counter()
-            values[way] = WAYS[way](x, y)
-            seconds[way].append(time.perf_counter() - start)
+    turns = {way: functools.partial(turn, way) for way in WAYS}
+    seconds = stopwatch.interleaved(turns, arguments.rounds, warm_up=0)
     found = {
         way: {
-            "median_seconds": float(np.median(seconds[way])),
+            "median_seconds": stopwatch.median(seconds[way]),
             "seconds": seconds[way],
             "value": values[way],
         }
@@ -223,13 +224,12 @@ def main(argv: list[str] | None = None) -> None:
         f"{arguments.batch_size}; medians of {arguments.rounds} rounds"
     )
     parts = {"scores": (measure_scores, show_scores), "sampling": (sampling.measure, sampling.show)}
-    kept = {"provenance": facts, "arguments": vars(arguments) | {"to": None}}
+    kept = {}
     for part in arguments.parts.split(","):
         measure, show = parts[part]
         kept[part] = measure(arguments)
         show(kept[part])
-    if arguments.to:
-        arguments.to.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    stopwatch.keep(arguments.to, facts, vars(arguments) | {"to": None}, kept)
 
 
 if __name__ == "__main__":

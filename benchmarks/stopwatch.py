@@ -1,22 +1,30 @@
-"""What the parts of speed.py share: turns of a stopwatch, steps to time, exponents, JSON."""
+"""What the benchmarks share: turns of a stopwatch, steps to time, exponents, JSON."""
 
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["exponent", "interleaved", "make_step", "median", "record"]
+__all__ = ["exponent", "in_turns", "interleaved", "keep", "make_step", "median", "record"]
+
+
+def in_turns(names: Iterable[Any], rounds: int) -> Iterator[Any]:
+    """Yields every name once a round.
+
+    A slow minute of the machine so meets all of them, and every second round runs backwards, so
+    that none always follows the same one.
+    """
+    order = list(names)
+    for number in range(rounds):
+        yield from order if number % 2 == 0 else reversed(order)
 
 
 def interleaved(
     turns: Mapping[Hashable, Callable[[], Any]], rounds: int, warm_up: int = 2
 ) -> dict[Hashable, list[float]]:
-    """Returns the seconds of each turn in each round, `{name: [rounds]}`.
-
-    All take one turn in a round, so that a slow minute of the machine meets all of them, and every
-    second round runs backwards, so that none always follows the same one.
+    """Returns the seconds of each turn in each round, `{name: [rounds]}`; see `in_turns`.
 
     Args:
         turns: by name; each returns when its work is done.
@@ -27,12 +35,10 @@ def interleaved(
     for turn in turns.values():
         for _ in range(warm_up):
             turn()
-    for number in range(rounds):
-        names = list(turns) if number % 2 == 0 else list(turns)[::-1]
-        for name in names:
-            start = time.perf_counter()
-            turns[name]()
-            seconds[name].append(time.perf_counter() - start)
+    for name in in_turns(turns, rounds):
+        start = time.perf_counter()
+        turns[name]()
+        seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
@@ -85,6 +91,27 @@ def make_step(
         float(step(noise)["generator_loss"])
 
     return turn, updates
+
+
+def keep(
+    path: pathlib.Path | None,
+    facts: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    found: Mapping[str, Any],
+) -> None:
+    """Writes what a program found behind the machine and the arguments; nowhere if `path` is None.
+
+    Args:
+        path: of the JSON file.
+        facts: of `provenance.describe`.
+        asked: the command line's arguments, as JSON can hold them.
+        found: what else to write.
+    """
+    if path is not None:
+        from kgzoo.evaluation import files
+
+        content = {"provenance": facts, "arguments": asked, **found}
+        files.replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def record(

@@ -24,6 +24,7 @@ import tempfile
 import time
 
 import numpy as np
+import stopwatch
 import torch_sides
 
 __all__ = ["Child", "GOALS", "METHODS", "main", "plan"]
@@ -139,22 +140,20 @@ def _measure(children: list[Child], settings: dict, arguments: argparse.Namespac
         turns += [(child, variant) for child in children]
     for child, variant in turns:
         child.ask("run", variant=variant, steps=1)
-    for number in range(arguments.rounds):
-        # Who goes first changes from round to round.
-        for child, variant in turns if number % 2 == 0 else reversed(turns):
-            time.sleep(_PAUSE_SECONDS)
-            others = [other for other in children if other is not child]
-            before = sum(other.cpu_seconds() for other in others)
-            answer = child.ask("run", variant=variant, steps=arguments.steps)
-            spent = sum(other.cpu_seconds() for other in others) - before
-            idle.append(spent / (answer["seconds"] * arguments.steps))
-            for name in ("seconds", "cpu_seconds"):
-                found[child.name][variant][name].append(answer[name])
-            found[child.name][variant]["loss"] = answer["loss"]
+    for child, variant in stopwatch.in_turns(turns, arguments.rounds):
+        time.sleep(_PAUSE_SECONDS)
+        others = [other for other in children if other is not child]
+        before = sum(other.cpu_seconds() for other in others)
+        answer = child.ask("run", variant=variant, steps=arguments.steps)
+        spent = sum(other.cpu_seconds() for other in others) - before
+        idle.append(spent / (answer["seconds"] * arguments.steps))
+        for name in ("seconds", "cpu_seconds"):
+            found[child.name][variant][name].append(answer[name])
+        found[child.name][variant]["loss"] = answer["loss"]
     for child in children:
         child.ask("forget")
         for about in found[child.name].values():
-            about["median_seconds"] = float(np.median(about["seconds"]))
+            about["median_seconds"] = stopwatch.median(about["seconds"])
     found["idle_side_cores"] = max(idle)
     return found | {"ratios": _ratios(found, bool(arguments.one_forward))}
 
@@ -265,11 +264,9 @@ def main(argv: list[str] | None = None) -> None:
     finally:
         for child in children:
             child.close()
-    if arguments.to:
-        asked = {name: value for name, value in vars(arguments).items() if name != "to"}
-        kept = {"provenance": facts, "arguments": asked, "goals": GOALS}
-        kept |= {"differences": compared, "results": results}
-        arguments.to.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    asked = {name: value for name, value in vars(arguments).items() if name != "to"}
+    kept = {"goals": GOALS, "differences": compared, "results": results}
+    stopwatch.keep(arguments.to, facts, asked, kept)
 
 
 if __name__ == "__main__":

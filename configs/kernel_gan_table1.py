@@ -26,8 +26,8 @@ The test set's ENN is the mean of squared distances (of pixels in [0, 1]); its J
 of a sample with itself, -log 4 and 0.
 
 Differs from the paper in: scores are of the averaged generator, by this project's own classifier,
-which gives EE and LS (`expected_entropy`, `classifier_score`); ENN, JSD and MMD are not among
-them. MMD nets minimise the square root of MMD^2.
+which gives EE and LS (`expected_entropy`, `classifier_score`). MMD nets minimise the square root of
+MMD^2. ENN is `enn_squared`; JSD and MMD are those of `kgzoo/evaluation/lenet_scores.py`.
 Not printed: the updates (20,000 here, and 6,000 of the autoencoder at 1e-3), the share of dropout
 (0.2), whether kernels are mixed by sum or mean and with or without 1/sigma^k (--config.mixture and
 --config.density_kernels), the RMSprop decay, and the range of the uniform latents ([-1, 1]). The DC

@@ -5,10 +5,11 @@
   python examples/train_on_folder.py --demo --quick          the same in seconds, four steps
   python examples/train_on_folder.py photos --steps=20000 --config.image_size=64
 
-You see: the run folder `runs/smmd_<folder>` fill with samples, scores and an export. What follows
-the folder goes to `python -m kgzoo.main` as it is; the same line again resumes the run.
+You see: the run folder `runs/smmd_<folder>` fill with samples, scores and an export. Flags go to
+`python -m kgzoo.main` as they are; the same line again resumes the run.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def draw_discs(folder: Path, count: int) -> None:
         pictures.save_png(folder / f"disc_{index:03d}.png", np.uint8(np.round(255 * disc)))
 
 
+def folder_place(words: list[str]) -> int | None:
+    """Returns where the folder is among flags, as --steps=3 or --steps 3, on either side of it."""
+    for index, (previous, word) in enumerate(itertools.pairwise(["", *words])):
+        is_value = previous.startswith("-") and "=" not in previous
+        if not word.startswith("-") and not is_value:
+            return index
+    return None
+
+
 def train(argv: list[str]) -> int:
     """Runs the example with `argv[1:]`; returns the exit code of `kgzoo.main`."""
     arguments = argv[1:]
@@ -44,10 +54,11 @@ def train(argv: list[str]) -> int:
         DISCS.mkdir(exist_ok=True)
         draw_discs(DISCS, 40 if quick else 200)
         rest = [str(DISCS), f"--config.image_size={SIZE}", *rest]
-    if not rest or rest[0].startswith("-"):
+    place = folder_place(rest)
+    if place is None:
         print(__doc__)
         return 0
-    folder, *rest = rest
+    folder = rest.pop(place)
     line = [f"--dataset=image_folder:{folder}", f"--workdir=runs/smmd_{Path(folder).name}"]
     if quick:
         line += [f"--config.{field}={value}" for field, value in config.QUICK.items()]

@@ -4,27 +4,15 @@ A row's `target` is the class that trains it; its other fields are what `kgzoo.c
 config under the same names. What differs from another row by a kernel, an objective, a penalty or a
 weight normalisation is a row and not a class.
 
-Rows may come from outside: from installed packages, by entry points of the group `kgzoo.methods`
-whose values are lists of `Row`, and from Python files with a list `ROWS`, named in the environment
-variable `KGZOO_METHODS` (several: as in PATH). Both are read when a name is first asked for.
+Packages and files may add rows of their own (`kgzoo.outside`); `ROWS` are those of the project.
 """
 
-import importlib.util
-import os
-import re
-import sys
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-from kgzoo.errors import UserError, shown, unknown_name
+from kgzoo import outside
+from kgzoo.errors import unknown_name
 
 __all__ = ["ROWS", "Row", "markdown", "names", "row", "table"]
-
-_GROUP = "kgzoo.methods"
-_VARIABLE = "KGZOO_METHODS"
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -882,10 +870,6 @@ _ROWS = (
 
 # The project's own; `names`, `row` and `table` add those from outside.
 ROWS: dict[str, Row] = {entry.name: entry for entry in _ROWS}
-# By name; None before they were read.
-_outside: dict[str, Row] | None = None
-_asked = ""
-_TARGET = re.compile(r"[\w.]+:\w+")
 
 
 def names() -> list[str]:
@@ -931,78 +915,4 @@ def markdown() -> str:
 
 
 def _all() -> dict[str, Row]:
-    global _outside, _asked
-    if _outside is None or _asked != os.environ.get(_VARIABLE, ""):
-        _asked = os.environ.get(_VARIABLE, "")
-        # A file that is being read imports kgzoo, which may ask for names: for now, its own.
-        _outside = {}
-        try:
-            _outside = _from_outside()
-        except BaseException:
-            _outside = None
-            raise
-    return ROWS | _outside
-
-
-def _from_outside() -> dict[str, Row]:
-    found: dict[str, Row] = {}
-    # Takes longer than all the rest of `--help`.
-    from importlib import metadata
-
-    for point in metadata.entry_points(group=_GROUP):
-        _add(found, f"the entry point {point.name} = {point.value} of {_GROUP}", point.load)
-    for path in filter(None, os.environ.get(_VARIABLE, "").split(os.pathsep)):
-        _add(found, f"{_VARIABLE}={path}", lambda path=path: _run(Path(path)).ROWS)
-    return found
-
-
-def _add(found: dict[str, Row], where: str, load) -> None:
-    """Adds the rows that `load` returns; whatever is wrong with them is told in one sentence."""
-    try:
-        rows = load()
-        rows = list(rows) if isinstance(rows, Iterable) else rows
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        # A program of the user's.
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(
-            f"{where} gives no methods ({what}); it needs ROWS, a list of kgzoo.catalog.Row."
-        ) from error
-    if not isinstance(rows, list) or not all(isinstance(entry, Row) for entry in rows):
-        raise UserError(f"{where} gives {shown(rows)}; it needs a list of kgzoo.catalog.Row.")
-    for entry in rows:
-        for field in ("name", "summary", "target", "paper", "section", "equation"):
-            if not isinstance(getattr(entry, field), str):
-                raise UserError(f"{where} has a Row whose {field} is no text; give a string.")
-        if not _TARGET.fullmatch(entry.target):
-            raise UserError(
-                f"{where} has target={shown(entry.target)}; give module:Class, in a file of its "
-                'own f"{__name__}:Class".'
-            )
-        if not _NAME.fullmatch(entry.name) or entry.name in ROWS or entry.name in found:
-            raise UserError(
-                f"{where} names a method {shown(entry.name)}, which is taken or has other signs "
-                "than a-z, 0-9 and _; choose another name."
-            )
-        found[entry.name] = entry
-
-
-def _run(path: Path):
-    """Imports a Python file that lies anywhere, under a name that no other module has."""
-    path = path.expanduser().resolve()
-    stem = re.sub(r"\W", "_", path.stem)
-    # Two files of one stem are two modules.
-    name = f"kgzoo_methods_{stem}_{zlib.crc32(os.fsencode(path)):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Before it runs, as `import` does: its rows' targets are looked up by this name.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return ROWS | outside.rows(Row, taken=ROWS)

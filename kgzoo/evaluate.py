@@ -161,7 +161,7 @@ def _write_gallery(
 
     from kgzoo import data
     from kgzoo.evaluation import galleries
-    from kgzoo.serving import interpolation
+    from kgzoo.methods import latent_paths
 
     source, train = reference.source, reference.train
     if train is None and source.kind == "image":
@@ -176,7 +176,7 @@ def _write_gallery(
         kind=source.kind,
         latents=model.sample_from_seeds(seeds)[1].numpy(),
         decode=model.decode,
-        path=interpolation.path_of(model.latent_distribution),
+        path=latent_paths.path_of(model.latent_distribution),
         train=train,
         extract=reference.extractor.extract,
         real=source.examples,
@@ -256,7 +256,7 @@ def _match_channels(parts: Any, shape: tuple[int, ...]) -> Any:
 def _reference(
     dataset: str, data_dir: str | None, shape: tuple[int, ...], options: dict[str, Any]
 ) -> Any:
-    from kgzoo import data
+    from kgzoo import data, results
     from kgzoo.evaluation import score_card
 
     source = data.load(
@@ -270,17 +270,8 @@ def _reference(
             f"the samples have shape {tuple(shape)} but {dataset} has {tuple(source.shape)}; "
             "choose a fitting --dataset."
         )
-    train = _training_images(dataset, data_dir, source)
+    train = results.training_images(source, data_dir)
     return score_card.prepare(source, options["extractor"], options["seed"], train=train)
-
-
-def _training_images(dataset: str, data_dir: str | None, source: Any) -> Any:
-    """Returns the training images of sets of grey images, which the LeNet scores are for."""
-    from kgzoo import data
-
-    if source.kind != "image" or source.shape[-1] != 1 or source.name.startswith("image_folder:"):
-        return None
-    return data.load(dataset, "train", _expanded(data_dir), image_size=source.shape[0]).examples
 
 
 def _expanded(data_dir: str | None) -> str | None:

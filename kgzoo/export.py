@@ -56,6 +56,7 @@ def main(argv: list[str]) -> int:
         Path(values["to"].value).expanduser(),
         values["name"].value or workdir.resolve().name,
         recorded.get("command", ""),
+        run_folder.read_init_from(workdir),
     )
     print(f"Exported step {step} to {path}\n{serving.serving_command(path)}")
     return 0

@@ -228,15 +228,16 @@ def _joined_train(
     team.check_same(source.describe())
     team.from_chief(lambda: check(source))
     model = run_folder.build_model(resolved, source.kind, source.shape, team.strategy)
-    references: list[Any] = []
+    # The chief's alone: what `from_chief` hands on to all goes through JSON.
+    reference = None
 
     def begin() -> None:
+        nonlocal reference
         run_folder.write_config(workdir, resolved, source, resolved_runtime, command)
-        references.append(_begin(model, resolved, workdir))
+        reference = _begin(model, resolved, workdir)
 
     team.from_chief(begin)
     team.share(model)
-    reference = references[0] if team.is_chief else None
     if team.is_chief:
         where = f"{team.strategy.num_replicas_in_sync} x {resolved_runtime['device']}"
         print(f"Training on {where}.", flush=True)

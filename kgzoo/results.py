@@ -1,16 +1,19 @@
 """What becomes of a trained model: scores, an export, and what the user is told."""
 
+import dataclasses
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kgzoo import catalog, data, serving
+from kgzoo.data.source import FOLDER_PREFIX
 from kgzoo.evaluation import score_card
 from kgzoo.methods import Method
 from kgzoo.training.progress import duration
-from kgzoo.training.run_folder import UNTRAINED, write_json
+from kgzoo.training.run_folder import UNTRAINED, read_init_from, write_json
 
 __all__ = [
     "export_run",
@@ -19,6 +22,7 @@ __all__ = [
     "score_model",
     "score_untrained",
     "summary",
+    "training_images",
 ]
 
 _SCORES = "scores.json"
@@ -47,6 +51,25 @@ def score_untrained(
         write_json(path, {name: card[name] for name in ("fid", "kid")})
 
 
+def training_images(reference: data.Source, data_dir: str | None) -> Any:
+    """Returns the training images beside a split, which the LeNet scores need, or None.
+
+    They are for sets of grey images that have two splits; nothing is binarised.
+
+    Args:
+        reference: the split that samples are compared with.
+        data_dir: of prepared TFDS data sets; None or empty: the TFDS default.
+
+    Returns:
+        uint8 [n, height, width, 1], or None.
+    """
+    grey = reference.kind == "image" and reference.shape[-1] == 1
+    if not grey or reference.name.startswith(FOLDER_PREFIX):
+        return None
+    folder = os.path.expanduser(data_dir) if data_dir else None
+    return data.load(reference.name, "train", folder, image_size=reference.shape[0]).examples
+
+
 def export_run(
     model: Method,
     config: Mapping[str, Any],
@@ -55,6 +78,7 @@ def export_run(
     root: Path,
     name: str,
     command: str,
+    begun: Mapping[str, Any] | None = None,
 ) -> Path:
     """Exports a trained model with its card; returns `<root>/<name>/<version>`.
 
@@ -66,6 +90,7 @@ def export_run(
         root: folder of exports.
         name: the name to serve it under.
         command: what trained it.
+        begun: what `run_folder.read_init_from` returns.
     """
     row = catalog.row(config["method"])
     card = serving.ModelCard(
@@ -78,6 +103,7 @@ def export_run(
         scores=scores,
         command=command,
         config=dict(config),
+        begun=begun,
     )
     return serving.export_model(model, root, name, card)
 
@@ -94,13 +120,16 @@ def finish(
 ) -> None:
     """Scores and exports a trained model; result.json is written last and says that all is done."""
     print(f"Scoring {config['num_samples']} samples ...", flush=True)
+    train = training_images(reference.source, config["data_dir"])
+    reference = dataclasses.replace(reference, train=train)
     card = score_model(model, reference, config["num_samples"], config["seed"], complete=True)
     card["step"] = model.steps_done
     if (workdir / UNTRAINED).exists():
         card["untrained"] = json.loads((workdir / UNTRAINED).read_text())
     score_card.write(workdir / _SCORES, card)
     print("Exporting ...", flush=True)
-    path = export_run(model, config, source.describe(), card, workdir / "export", name, command)
+    facts, begun = source.describe(), read_init_from(workdir)
+    path = export_run(model, config, facts, card, workdir / "export", name, command, begun)
     result = {
         "method": config["method"],
         "dataset": config["dataset"],

@@ -24,7 +24,8 @@ def load(name_or_path: str | os.PathLike, checkpoint: str = "newest") -> Method:
     Optimizers have the recorded settings; those of a preset start with fresh slots. `compile()`
     gives all of them fresh slots, `compile({player: optimizer})` sets others. The moving average
     first forgets fast, as in a run that begins, so that samples after a short `fit` show what was
-    learned; later at the half-life it was trained with.
+    learned; later at the half-life it was trained with. A model that was loaded, trained on and
+    saved by `save` goes on where it was, with slots and average.
 
     Args:
         name_or_path: a name of `list_models()`, with "/<version>" behind it or for the highest one,
@@ -42,8 +43,15 @@ def load(name_or_path: str | os.PathLike, checkpoint: str = "newest") -> Method:
         model = run_folder.load_run(found, checkpoint)[0]
     else:
         model = _load_file(found)
+        if model.average.first_step and _has_slots(model):
+            return model
     model.average.restart(model.steps_done)
     return model
+
+
+def _has_slots(model: Method) -> bool:
+    """Whether the optimizers are those of a training that goes on; a preset's are fresh."""
+    return any(int(optimizer.iterations) for optimizer in model.optimizers.values())
 
 
 def _load_file(path: Path) -> Method:

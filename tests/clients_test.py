@@ -23,6 +23,7 @@ import threading
 import time
 import unittest
 import urllib.request
+from unittest import mock
 
 import grpc
 import keras
@@ -242,6 +243,47 @@ class ClientsTest(Exported, tf.test.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("cannot be written (File exists)", error)
 
+    def test_a_server_that_loses_or_adds_a_picture(self):
+        right = self.server.predict
+        for change, words in (
+            (lambda files: files[:-1], "sent 1 pictures for 2 seeds"),
+            (lambda files: np.concatenate([files, files]), "sent 4 pictures for 2 seeds"),
+            (lambda files: np.array([b"GIF89a"] * len(files), object), "no PNG"),
+        ):
+            self.server.predict = lambda signature, inputs, change=change: {
+                "image_bytes": change(right(signature, inputs)["image_bytes"])
+            }
+            try:
+                for name, server in (("rest", self.server.rest), ("grpc_client", self.server.grpc)):
+                    # Where two requests together are as many as the seeds, each is wrong still.
+                    with self.assertRaisesRegex(client("rest").ClientError, words):
+                        client(name).sample(server, NAME, 7, 4, batch_size=2)
+            finally:
+                self.server.predict = right
+
+    def test_copies_work_without_kgzoo(self):
+        """As a stranger has them: files in a folder, away from the project."""
+
+        def run(*line):
+            command = [sys.executable, *line]
+            environment = {**os.environ, "PYTHONPATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            return subprocess.run(
+                command, capture_output=True, text=True, cwd=folder, env=environment
+            )
+
+        folder = self.folder / "copies"
+        folder.mkdir()
+        alone = shutil.copy(EXPORT / "clients" / "grpc_client.py", folder)
+        done = run(alone, NAME)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, r"copy export/clients/rest\.py beside this file\.\n$")
+        shutil.copy(EXPORT / "clients" / "rest.py", folder)
+        for script, server in (("rest.py", self.server.rest), ("grpc_client.py", self.server.grpc)):
+            out = folder / script[:-3]
+            done = run(script, NAME, "--seed=7", f"--server={server}", f"--folder={out}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assert_the_samples([(out / f"{NAME}_7_0.png").read_bytes()], self.images[:1])
+
     def test_a_reply_of_another_kind(self):
         rest = client("rest")
         for reply in (b"<html>", b"{}", b'{"predictions": [[1, 2]]}', b'{"predictions": 3}'):
@@ -433,17 +475,54 @@ class RepositoryTest(tf.test.TestCase):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         with self.assertRaisesRegex(UserError, "holds no export"):
             repository.write_models_config(folder)
+        with self.assertRaisesRegex(UserError, "none is not a folder; give"):
+            repository.write_models_config(folder / "none")
+        denied = PermissionError(13, "Permission denied", "here/it")
+        with mock.patch.object(pathlib.Path, "iterdir", side_effect=denied):
+            with self.assertRaisesRegex(UserError, r"here/it cannot be read \(Permission denied\)"):
+                repository.write_models_config(folder)
         for file in ("b/12/saved_model.pb", "a/1/saved_model.pb", "c/x/saved_model.pb", "d/1/x"):
             (folder / file).parent.mkdir(parents=True)
             (folder / file).touch()
         (folder / "e").touch()
         self.assertEqual(repository.model_names(folder), ["a", "b"])
+        # As a server reads it, version 7.
+        (folder / "c" / "007").mkdir()
+        (folder / "c" / "007" / "saved_model.pb").touch()
+        self.assertEqual(repository.model_names(folder), ["a", "b", "c"])
+        shutil.rmtree(folder / "c" / "007")
         self.assertEqual(repository.model_names(folder / "none"), [])
         path = repository.write_models_config(folder, mount=os.fspath(folder))
         config = model_server_config_pb2.ModelServerConfig()
         text_format.Parse(path.read_text(), config)
         paths = [entry.base_path for entry in config.model_config_list.config]
         self.assertEqual(paths, [f"{folder}/a", f"{folder}/b"])
+
+    def test_the_command(self):
+        def run(*line):
+            # A TensorFlow that fails stands before the real one.
+            (folder / "tensorflow.py").write_text("raise SystemExit(9)")
+            paths = {"PYTHONPATH": os.pathsep.join([str(folder), str(EXPORT.parent)])}
+            return subprocess.run(
+                [sys.executable, "-m", "kgzoo.serving.repository", *line],
+                **{"capture_output": True, "text": True, "cwd": folder},
+                env={**os.environ, **paths},
+            )
+
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        done = run("--help")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("usage: python -m kgzoo.serving.repository", done.stdout)
+        self.assertIn("models.config", done.stdout)
+        for line, words in (([], "export is not a folder"), (["."], ". holds no export; make")):
+            done = run(*line)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertStartsWith(done.stderr, f"repository: {words}")
+            self.assertEqual(done.stderr.count("\n"), 1)
+        (folder / "a" / "1").mkdir(parents=True)
+        (folder / "a" / "1" / "saved_model.pb").touch()
+        self.assertEqual(run(".").stdout, "models.config\n")
+        self.assertIn('"/models/a"', (folder / "models.config").read_text())
 
 
 if __name__ == "__main__":

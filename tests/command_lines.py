@@ -3,13 +3,15 @@
   python tests/command_lines.py many results.json < lines.json
   python tests/command_lines.py interrupt SIGTERM:4,SIGKILL:8 --method=hinge --steps=12 ...
 
-`lines.json` is a list of argument lists of kgzoo.main; results.json has for each of them its exit
-code, what it wrote, and whether TensorFlow was loaded by then. An interruption comes from within,
+`lines.json` is a list of argument lists of kgzoo.main, or of another verb whose name stands before
+them; results.json has for each of them its exit code, what it wrote, and whether TensorFlow was
+loaded by then. An interruption comes from within,
 right after a given step's line in metrics.jsonl: so the same step every time. After each but the
 last the line is run again, as a user would.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -22,6 +24,7 @@ import traceback
 __all__ = ["environment", "interrupted", "many"]
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+_VERBS = ("evaluate", "export")
 
 
 def environment() -> dict[str, str]:
@@ -30,7 +33,7 @@ def environment() -> dict[str, str]:
 
 
 def many(lines: list[list[str]], folder: pathlib.Path) -> list[dict]:
-    """Runs command lines of kgzoo.main in one new process, in `folder`; returns their results."""
+    """Runs command lines in one new process, in `folder`; returns their results."""
     results = folder / "results.json"
     done = subprocess.run(
         [sys.executable, __file__, "many", str(results)],
@@ -56,12 +59,14 @@ def interrupted(when: str, line: list[str]) -> subprocess.CompletedProcess:
 
 
 def _run(line: list[str]) -> dict:
-    from kgzoo import cli, main
+    from kgzoo import cli
 
+    name, words = (line[0], line[1:]) if line[:1] and line[0] in _VERBS else ("main", line)
+    verb = importlib.import_module(f"kgzoo.{name}")
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            cli.run(main.main, ["kgzoo", *line])
+            cli.run(verb.main, ["kgzoo", *words])
         except SystemExit as end:
             code = end.code
         except Exception:

@@ -1,6 +1,12 @@
-"""The examples, run as a reader would in a folder of their own; methods from outside kgzoo."""
+"""The examples, run as a reader would in a folder of their own; methods from outside kgzoo.
 
+The first is a process of its own; the others, which would import TensorFlow again, share one.
+"""
+
+import contextlib
 import importlib.util
+import io
+import json
 import os
 import pathlib
 import subprocess
@@ -14,7 +20,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from kgzoo import catalog
+from kgzoo import catalog, main, outside
 from kgzoo.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -24,6 +30,21 @@ ROW = (
     'ROWS = [Row(name="{name}", summary="s", target=__name__ + ":X", paper="p", section="1", '
     'equation="2")]\n'
 )
+# Runs scripts of [[folder, path, words ...], ...] one after the other, each as `__main__`.
+SEVERAL = """
+import contextlib, io, json, os, runpy, sys
+printed = []
+for folder, *sys.argv in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
 
 
 def run(folder, *words, **variables):
@@ -50,8 +71,18 @@ def load(name):
 
 
 class ScriptsTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        script = EXAMPLES / "train_on_folder.py"
+        cls.printed = {"train_on_folder": run(cls.folder, script, "--demo", "--quick")}
+        (cls.export,) = (cls.folder / "runs/smmd_discs/export").glob("*/1")
+        # A method that is named in the environment is looked for once: it comes first.
+        words = {"new_method": "--quick", "new_kernel": "--quick", "serve": str(cls.export)}
+        lines = [[str(cls.folder), str(EXAMPLES / f"{name}.py"), words[name]] for name in words]
+        out = run(cls.folder, "-c", SEVERAL, json.dumps(lines)).splitlines()[-1]
+        cls.printed |= zip(words, json.loads(out), strict=True)
 
     def test_each_says_how_to_run_it(self):
         for path in EXAMPLES.glob("*.py"):
@@ -64,19 +95,35 @@ class ScriptsTest(unittest.TestCase):
             self.assertIn("You see", text, path.name)
 
     def test_train_on_folder_and_serve_what_it_exported(self):
-        out = run(self.folder, EXAMPLES / "train_on_folder.py", "--demo", "--quick")
-        self.assertIn("smmd on image_folder:discs: 4 steps", out)
+        self.assertIn("smmd on image_folder:discs: 4 steps", self.printed["train_on_folder"])
         self.assertTrue((self.folder / "runs/smmd_discs/samples/step_00000004.png").is_file())
         self.assertEqual(len(list((self.folder / "discs").glob("*.png"))), 40)
-        (export,) = (self.folder / "runs/smmd_discs/export").glob("*/1")
-        self.check_served(run(self.folder, EXAMPLES / "serve.py", export), export.parent.name, 3)
+        self.check_served(self.printed["serve"], self.folder, self.export.parent.name, 3)
+
+    def test_flags_on_either_side_of_the_folder(self):
+        example, lines = load("train_on_folder"), []
+        flags = ["--dataset=image_folder:a/photos", "--workdir=runs/smmd_photos"]
+        with mock.patch.object(example.main, "main", lambda argv: lines.append(argv[1:]) or 0):
+            for words, more in (
+                (["a/photos", "--steps=3"], ["--steps=3"]),
+                (["--steps=3", "a/photos"], ["--steps=3"]),
+                (["--steps", "3", "a/photos", "--seed=1"], ["--steps", "3", "--seed=1"]),
+            ):
+                self.assertEqual(example.train(["x", *words]), 0)
+                self.assertEqual(lines.pop(), [*flags, *more])
+            for words in ([], ["--steps=3"], ["--help"]):
+                with contextlib.redirect_stdout(io.StringIO()) as out:
+                    self.assertEqual(example.train(["x", *words]), 0)
+                self.assertIn("python examples/train_on_folder.py photos", out.getvalue())
+        self.assertEqual(lines, [])
 
     @pytest.mark.slow
     def test_serve_trains_where_no_export_is_given(self):
-        out = run(self.folder, EXAMPLES / "serve.py", "--quick")
-        self.check_served(out, "smmd_digits", 1)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        out = run(folder, EXAMPLES / "serve.py", "--quick")
+        self.check_served(out, folder, "smmd_digits", 1)
 
-    def check_served(self, out, name, channels):
+    def check_served(self, out, folder, name, channels):
         for text in (
             f"  -> images [3, 16, 16, {channels}] float32\n",
             "sample: seed [3, 2] int32\n",
@@ -84,25 +131,31 @@ class ScriptsTest(unittest.TestCase):
             f"tensorflow_model_server --rest_api_port=8501 --model_name={name}",
         ):
             self.assertIn(text, out)
-        self.assertTrue((self.folder / "sample.png").read_bytes().startswith(b"\x89PNG"))
+        self.assertTrue((folder / "sample.png").read_bytes().startswith(b"\x89PNG"))
 
     def test_new_kernel(self):
-        out = run(self.folder, EXAMPLES / "new_kernel.py", "--quick")
+        out = self.printed["new_kernel"]
         self.assertIn("after 3 steps: ", out)
         self.assertIn("loaded again with Matern(scale=1.0)", out)
 
     def test_new_method(self):
-        out = run(self.folder, EXAMPLES / "new_method.py", "--quick")
-        self.assertIn("energy_gan on ring2d: 4 steps", out)
+        self.assertIn("energy_gan on ring2d: 4 steps", self.printed["new_method"])
         self.assertTrue((self.folder / "runs/energy_gan_ring2d/export").is_dir())
 
     def test_the_new_method_is_in_the_list(self):
-        line = ("-m", "kgzoo.main", "--list_methods")
-        listed = run(self.folder, *line, KGZOO_METHODS=str(EXAMPLES / "new_method.py"))
-        last = listed.splitlines()[-2:]
+        def listed(file):
+            with (
+                mock.patch.dict(os.environ, KGZOO_METHODS=file),
+                mock.patch.object(outside, "_found", None),
+                contextlib.redirect_stdout(io.StringIO()) as out,
+            ):
+                self.assertFalse(main.main(["kgzoo", "--list_methods"]))
+            return out.getvalue()
+
+        last = listed(str(EXAMPLES / "new_method.py")).splitlines()[-2:]
         self.assertTrue(last[0].startswith("energy_gan "), last)
         self.assertIn("Bellemare et al. 2017", last[1])
-        self.assertNotIn("energy_gan", run(self.folder, *line, KGZOO_METHODS=""))
+        self.assertNotIn("energy_gan", listed(""))
 
     @pytest.mark.slow
     def test_the_contract_holds_for_the_new_method(self):
@@ -186,7 +239,7 @@ class OutsideTest(unittest.TestCase):
 
     def setUp(self):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.enterContext(mock.patch.object(catalog, "_outside", None))
+        self.enterContext(mock.patch.object(outside, "_found", None))
 
     def given(self, *texts):
         """Writes files and names them in KGZOO_METHODS; returns the names that are new."""
@@ -195,7 +248,7 @@ class OutsideTest(unittest.TestCase):
             paths.append(self.folder / f"random{index}.py")
             paths[-1].write_text(text)
         variable = {"KGZOO_METHODS": os.pathsep.join(map(str, paths))}
-        with mock.patch.dict(os.environ, variable), mock.patch.object(catalog, "_outside", None):
+        with mock.patch.dict(os.environ, variable), mock.patch.object(outside, "_found", None):
             listed = catalog.names()
             for name in listed:
                 self.assertEqual(catalog.row(name).name, name)
@@ -222,6 +275,7 @@ class OutsideTest(unittest.TestCase):
             ("ROWS = 7", "gives 7; it needs a list"),
             (ROW.format(name="gan"), "'gan', which is taken"),
             (ROW.format(name="a b"), "'a b', which is taken or has other signs"),
+            (ROW.format(name="a").replace(":X", ""), "has target=.*give module:Class"),
         ):
             with self.subTest(text), self.assertRaisesRegex(UserError, sentence) as caught:
                 self.given(text)

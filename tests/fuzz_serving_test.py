@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import fuzzing
 from kgzoo import serving
+from kgzoo.methods import latent_paths
 from kgzoo.methods.smmd import SMMD
-from kgzoo.serving import interpolation, signatures
+from kgzoo.serving import signatures
 
 _LATENT_DIM, _SHAPE, _OUTPUT_DIM = 3, (8, 8, 1), 2
 _ROWS = st.sampled_from((0, 1, 2, 3, 2, 3))
@@ -199,7 +200,7 @@ def _check_path(case):
     name, start, end, fraction = case
     n = min(map(len, (start, end, fraction)))
     start, end, fraction = start[:n], end[:n], fraction[:n]
-    path = interpolation.path_of(name)
+    path = latent_paths.path_of(name)
 
     def right(answer):
         values = answer.numpy()
@@ -258,7 +259,7 @@ class FuzzTest(parameterized.TestCase, tf.test.TestCase):
     def test_there_is_a_path_for_two_distributions(self):
         for name in ("gaussian", None, 3, ()):
             with self.assertRaisesRegex(ValueError, "choose one of: uniform, normal"):
-                interpolation.path_of(name)
+                latent_paths.path_of(name)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from scipy.spatial import distance
 
 from kgzoo.errors import UserError
 from kgzoo.evaluation import carpets, curves, embeddings, galleries, pictures
-from kgzoo.serving import interpolation
+from kgzoo.methods import latent_paths
 
-LINEAR = interpolation.path_of("uniform")
+LINEAR = latent_paths.path_of("uniform")
 
 
 def uniform(*shape, seed=0):
@@ -68,7 +68,7 @@ class InterpolationTest(tf.test.TestCase):
 
     def test_path_along_the_sphere(self):
         starts, ends = np.float32([[1.0, 0.0]]), np.float32([[0.0, 1.0]])
-        path = interpolation.path_of("normal")
+        path = latent_paths.path_of("normal")
         picture = galleries.interpolation_grid(flat, starts, ends, path, columns=7)
         expected = (np.cos(np.linspace(0, np.pi / 2, 7)) + 1) / 2 * 255
         found = self._greys(picture, 1, 7, 22)

@@ -1,11 +1,14 @@
 """The gallery of a folder of exports: a card and a table row each, whatever the files hold."""
 
 import contextlib
+import errno
 import io
 import json
+import os
 import pathlib
 import tempfile
 import unittest
+from unittest import mock
 
 from kgzoo import cli, report
 from kgzoo.errors import UserError
@@ -38,6 +41,29 @@ python -m kgzoo.main --steps=1500
 not this
 ```
 """
+
+
+@contextlib.contextmanager
+def refused(*paths):
+    """Has the system deny these files and folders, as with `chmod 0` to all but root."""
+
+    def guarded(original, of_itself):
+        def call(path, *args, **kwargs):
+            where = pathlib.Path(path) if isinstance(path, (str, os.PathLike)) else None
+            if where and (where.parent in paths or (of_itself and where in paths)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return original(path, *args, **kwargs)
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for module, name, of_itself in (
+            *((os, "stat", False), (os, "lstat", False), (os, "listdir", True)),
+            *((os, "scandir", True), (io, "open", True)),
+        ):
+            guard = guarded(getattr(module, name), of_itself)
+            stack.enter_context(mock.patch.object(module, name, guard))
+        yield
 
 
 class Page(Checker):
@@ -83,10 +109,10 @@ class ExportsTest(unittest.TestCase):
         return {**facts, **more}
 
     def read(self):
-        return exports.read_all(self.root)
+        return exports.read_all(self.root).found
 
     def page(self):
-        return gallery.render(self.read())
+        return gallery.render(*exports.read_all(self.root))
 
 
 class ReadingTest(ExportsTest):
@@ -100,6 +126,16 @@ class ReadingTest(ExportsTest):
         self.assertEqual(found.paper, "Arbel et al. 2018, a | b")
         self.assertEqual(found.problems, [])
         self.assertGreater(found.size, 1000)
+
+    def test_what_it_was_fine_tuned_from(self):
+        line = "| fine-tuned from | `runs/<b>` (`gan`, step 2; taken: critic 3 of 4 layers) |"
+        seed = "| seed | -3 |"
+        self.make(text=CARD.format(name="x").replace(seed, f"{seed}\n{line}"))
+        (found,) = self.read()
+        self.assertEqual(found.begun, "runs/<b> (gan, step 2; taken: critic 3 of 4 layers)")
+        self.assertIn("<dt>fine-tuned from</dt><dd>runs/&lt;b&gt; (gan, step 2;", self.page())
+        self.make("other")
+        self.assertEqual(self.page().count("fine-tuned from</dt>"), 1)
 
     def test_without_a_preset_the_card_tells(self):
         self.make()
@@ -135,6 +171,45 @@ class ReadingTest(ExportsTest):
         self.assertEqual(html.count("<article>"), 5)
         self.assertIn("is no whole PNG file", html)
 
+    def test_versions_as_a_server_reads_them(self):
+        self.make("a", "007")
+        self.make("a", 6)
+        found = self.read()
+        self.assertEqual([(e.version, e.newest) for e in found], [(7, True), (6, False)])
+        self.assertEqual(found[0].path, self.root / "a" / "007")
+        self.assertEqual([e.problems for e in found], [[], []])
+        self.assertIn("| [a](<a/007/>) |", gallery_table.markdown(self.root))
+        self.assertIn(f'load("{found[0].path}")', gallery.load_line(found[0]))
+        self.make("a", 7)
+        found, problems = exports.read_all(self.root)
+        self.assertEqual([e.path.name for e in found], ["7", "6"])
+        self.assertEqual(
+            problems, [f"{self.root}/a/007 is the same version as {self.root}/a/7 and left out."]
+        )
+
+    def test_what_may_not_be_read_costs_a_sentence(self):
+        for name in ("a", "b", "c", "d"):
+            self.make(name)
+        self.make("a", 2)
+        denied = [self.root / "b", self.root / "a" / "2"]
+        denied += [self.root / "c" / "1" / "samples.png", self.root / "d" / "1" / "MODEL_CARD.md"]
+        with refused(*denied):
+            found, problems = exports.read_all(self.root)
+            html = gallery.render(found, problems)
+            self.assertEqual(gallery_table.markdown(self.root).count("\n"), 4)
+        told = [[], *([f"{path} cannot be read."] for path in denied[2:])]
+        self.assertEqual([e.name for e in found], ["a", "c", "d"])
+        self.assertEqual(sorted(e.problems for e in found), sorted(told))
+        why = "cannot be read (Permission denied)."
+        self.assertEqual(problems, [f"{self.root}/a/2 {why}", f"{self.root}/b {why}"])
+        for sentence in problems:
+            self.assertIn(sentence, html)
+        with refused(self.root):
+            with self.assertRaisesRegex(
+                UserError, r"export cannot be read \(Permission denied\); "
+            ):
+                exports.read_all(self.root)
+
     def test_refuses_what_is_no_folder(self):
         with self.assertRaisesRegex(UserError, "not a folder; give a folder of exports"):
             exports.read_all(self.root / "none")
@@ -167,7 +242,7 @@ class PageTest(ExportsTest):
         self.assertIn(f'kgzoo.load("{old.path}")', gallery.load_line(old))
         self.assertIn("--model_name='b c'\"'\"'d' --model_base_path='/", gallery.serve_line(odd))
         with contextlib.chdir(self.root.parent):
-            (here, *_) = exports.read_all("export")
+            (here, *_) = exports.read_all("export").found
         self.assertIn('--model_base_path="$PWD/export/a"', gallery.serve_line(here))
 
     def test_hostile_files_stay_text(self):
@@ -226,7 +301,9 @@ class TableTest(ExportsTest):
         text = (ROOT / "export" / "README.md").read_text(encoding="utf-8")
         begin, end = gallery_table.MARKERS
         if begin.strip() not in text:
-            self.assertEqual(exports.read_all(ROOT / "export"), [], f"no table: {begin.strip()}")
+            self.assertEqual(
+                exports.read_all(ROOT / "export").found, [], f"no table: {begin.strip()}"
+            )
             self.skipTest("no export is shipped, and export/README.md has no table of them")
         table = text.partition(begin)[2].partition(end)[0]
         command = begin.split(": ")[1].split(" -->")[0]

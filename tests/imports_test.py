@@ -20,6 +20,7 @@ TABLES = {"kgzoo.catalog"}
 RANKS = {
     "__version__": 0,  # the string in kgzoo/__init__.py
     "errors": 0,
+    "outside": 0,
     "catalog": 0,
     "fields": 1,
     "locks": 1,
@@ -57,9 +58,15 @@ FAMILY_FREE = {
         *("latent_objective", "latent_paths", "latent_tools", "nearest", "truncation", "precision"),
     )
 }
-WITHIN_A_RANK = {("errors", "catalog"), ("catalog", "errors"), ("evaluation", "data")}
+WITHIN_A_RANK = {
+    *(("catalog", "errors"), ("catalog", "outside"), ("outside", "errors")),
+    ("evaluation", "data"),
+}
 VERBS = ("main", "evaluate", "export", "reproduce", "report")
-LIGHT_AREAS = (*VERBS, "__main__", "catalog", "config", "fields", "cli", "errors", "presets")
+LIGHT_AREAS = (
+    *(*VERBS, "__main__", "catalog", "outside", "config"),
+    *("fields", "cli", "errors", "presets"),
+)
 LIGHT = {"kgzoo", *(f"kgzoo.{area}" for area in LIGHT_AREAS)}
 LIGHT_IMPORTS = {"absl", "ml_collections", "kgzoo.__version__", *LIGHT, *sys.stdlib_module_names}
 CARD_IMPORTS = {"ml_collections", "kgzoo.errors", "kgzoo.catalog", "kgzoo.config"}

@@ -152,6 +152,22 @@ class TruncationTest(ToolsTestCase):
         self.assertAllClose(found, model.decode(latents), atol=1e-6)
         self.assertNotAllClose(found, model.sample(7, seed=5), atol=1e-2)
 
+    def test_a_batch_is_all_that_is_drawn_at_once(self):
+        model, sizes = image_model(), []
+        expected, draw = model.sample(7, seed=5, truncation=0.5), model.truncated_latents
+
+        def counted(seeds, truncation):
+            tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(seeds)[0]], [])
+            return draw(seeds, truncation)
+
+        again = image_model()
+        again.truncated_latents = counted
+        for batch_size in (3, 1, 256):
+            sizes.clear()
+            found = again.sample(7, seed=5, truncation=0.5, batch_size=batch_size)
+            self.assertAllClose(found, expected, atol=1e-6)
+            self.assertEqual(sizes, {3: [3, 3, 1], 1: 7 * [1], 256: [7]}[batch_size])
+
     def test_rows_are_their_own(self):
         seeds = tf.constant([[1, 2], [3, 4], [1, 2], [-5, 7]])
         bounds = tf.constant([0.5, 1.0, 2.0, np.nan])

@@ -11,7 +11,7 @@ from scipy import special
 from scipy.spatial import distance
 
 import datadir
-from kgzoo import data
+from kgzoo import data, results
 from kgzoo.discrepancies import jensen_shannon
 from kgzoo.errors import UserError
 from kgzoo.evaluation import features, lenet_scores, scores
@@ -133,6 +133,19 @@ class TrainingDistancesTest(tf.test.TestCase):
         self.assertEqual([entry["num_reference"] for entry in found.values()], [90, 90, 30, 30])
         self.assertIn("100, 50, 10, 5, 1, 0.5, 0.1, 0.05, 0.01", found["jsd"]["convention"])
         json.dumps(found, allow_nan=False)
+
+
+class ResultsTest(tf.test.TestCase):
+    """Which runs have them: those on grey images of which there is a training split."""
+
+    def test_training_images(self):
+        found = results.training_images(data.load("digits", "test"), "")
+        self.assertAllEqual(found, data.load("digits", "train").examples)
+        self.assertIsNone(results.training_images(data.load("ring2d", "test"), None))
+        colour = data.Source("cifar10", "image", (2, 2, 3), 1, np.zeros((1, 2, 2, 3), np.uint8))
+        self.assertIsNone(results.training_images(colour, None))
+        folder = data.Source("image_folder:x", "image", (2, 2, 1), 1, colour.examples[..., :1])
+        self.assertIsNone(results.training_images(folder, None))
 
 
 class RealDigitsTest(tf.test.TestCase):

@@ -47,6 +47,8 @@ FIELDS = {
 class LoopTestCase(tf.test.TestCase):
     def setUp(self):
         super().setUp()
+        # Where nothing is traced, seeds become latents one by one: a thousand take seconds.
+        self.enterContext(mock.patch.dict(loop._PICTURED, vector=8))
         self.workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def train(self, change=None, workdir=None, **fields):

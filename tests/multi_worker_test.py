@@ -1,5 +1,6 @@
 """Two processes that train as one do what one does; and what happens when one of them ends."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.eager import context
 
 import command_lines
 import contract
@@ -22,7 +25,7 @@ import pipeline_test
 from kgzoo import config, data
 from kgzoo.data import pipeline
 from kgzoo.errors import UserError
-from kgzoo.training import cluster, loop, rate_schedule, run_folder, runtime
+from kgzoo.training import cluster, loop, rate_schedule, run_folder, runtime, workers
 from kgzoo.training.checkpoints import Checkpoints
 from kgzoo.training.workers import Workers
 
@@ -284,6 +287,39 @@ class OneProcessTest(unittest.TestCase):
         team.check_same({"seed": object()})
         with self.assertRaisesRegex(UserError, "as it was"), team.joined(lambda: "kept"):
             raise UserError("as it was")
+
+
+class WatchTest(unittest.TestCase):
+    """What is set of TensorFlow without a public name is there, and is missed when it is not."""
+
+    def setUp(self):
+        self.extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+        for name, value in vars(self.extended).items():
+            if name.startswith("_check_health") and not callable(value):
+                self.enterContext(mock.patch.object(self.extended, name, value))
+
+    def test_this_tensorflow_has_it(self):
+        choose = workers._set_watch()
+        self.assertTrue(callable(choose))
+        self.assertEqual(self.extended._check_health_interval, 5)
+        self.assertEqual(self.extended._check_health_initial_timeout, 300)
+        # And reads it.
+        source = inspect.getsource(self.extended)
+        for name in ("_check_health_interval", "_check_health_initial_timeout"):
+            self.assertIn(f"self.{name}", source)
+
+    def test_one_that_has_not_is_refused_in_a_sentence(self):
+        for owner, name in (
+            (self.extended, "_check_health"),
+            (self.extended, "_check_health_interval"),
+            (context.Context, "configure_coordination_service"),
+            (collective_all_reduce_strategy, "CollectiveAllReduceExtended"),
+        ):
+            with mock.patch.object(owner, name):
+                delattr(owner, name)
+                with self.assertRaisesRegex(UserError, f"fit TensorFlow .*{name}.*; ") as caught:
+                    workers._set_watch()
+            self.assertNotIn("\n", str(caught.exception))
 
 
 class TfConfigTest(unittest.TestCase):

@@ -1,6 +1,7 @@
 """The verb reproduce, its figures, and the reproduction that needs kgzoo's kernels."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -15,7 +16,8 @@ import numpy as np
 
 from kgzoo import cli, reproduce, reproductions
 from kgzoo.errors import UserError
-from kgzoo.reproductions import figure, saturation
+from kgzoo.reproductions import dirac, figure, saturation, two_parameter
+from kgzoo.reproductions import two_parameter_flow as flow
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -74,6 +76,15 @@ class VerbTest(unittest.TestCase):
         self.assertEqual([path.name for path in self.folder.iterdir()], ["file"])
 
     def test_writes_picture_and_numbers_and_prints_them_beside_the_papers(self):
+        # What the quick form computes for its picture alone is made coarser still.
+        for module, name, value in (
+            (two_parameter, "_FIELD", {True: (7, 0.3)}),
+            (two_parameter, "_FLOW_TIME", 50.0),
+            (two_parameter, "equilibria", functools.partial(flow.equilibria, starts_per_side=3)),
+            (dirac, "_FIELD", {True: (7, 0.3)}),
+            *((dirac, "_STEPS", {True: 250}), (dirac, "_STEP_SIZE", 0.04)),
+        ):
+            self.enterContext(mock.patch.object(module, name, value))
         for name, words in (
             ("saturation", ("sigma 1", "rational quadratic, mean")),
             ("two_parameter", ("(1.554, 0.307)", "(1.55, 0.74)", "not where")),

@@ -19,9 +19,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from kgzoo import serving
 from kgzoo.errors import UserError
+from kgzoo.methods import latent_paths
 from kgzoo.methods.gan import GAN
 from kgzoo.methods.smmd import SMMD
-from kgzoo.serving import export, interpolation, signatures, versions, warmup
+from kgzoo.serving import export, signatures, versions, warmup
 
 LATENT_DIM, IMAGE_SHAPE, OUTPUT_DIM = 5, (6, 4, 3), 2
 CARD = serving.ModelCard(
@@ -396,7 +397,7 @@ class InterpolationTest(tf.test.TestCase):
     def test_linear(self):
         t = self.fraction[:, None].astype(np.float64)
         expected = (1 - t) * self.start + t * self.end
-        self.assertAllClose(interpolation.linear(self.start, self.end, self.fraction), expected)
+        self.assertAllClose(latent_paths.linear(self.start, self.end, self.fraction), expected)
 
     def test_spherical_equals_the_formula(self):
         start, end, t = (v.astype(np.float64) for v in (self.start, self.end, self.fraction))
@@ -406,36 +407,36 @@ class InterpolationTest(tf.test.TestCase):
         angle = np.arccos(cosine)[:, None]
         t = t[:, None]
         expected = (np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)
-        actual = interpolation.spherical(self.start, self.end, self.fraction)
+        actual = latent_paths.spherical(self.start, self.end, self.fraction)
         self.assertAllClose(actual, expected, rtol=1e-5, atol=1e-5)
 
     def test_spherical_stays_on_the_sphere(self):
         start = self.start / np.linalg.norm(self.start, axis=1, keepdims=True)
         end = self.end / np.linalg.norm(self.end, axis=1, keepdims=True)
-        path = interpolation.spherical(start, end, self.fraction)
+        path = latent_paths.spherical(start, end, self.fraction)
         self.assertAllClose(tf.norm(path, axis=1), np.ones(6), atol=1e-5)
 
     def test_spherical_survives_degenerate_pairs(self):
         one = np.float32([[1, 0], [1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [1, 0]])
         two = np.float32([[1, 0], [3, 0], [0, 2], [0, 0], [0, 0], [-1, 0], [1, 1e-5]])
         half = np.full([len(one)], 0.5, np.float32)
-        middle = interpolation.spherical(one, two, half)
+        middle = latent_paths.spherical(one, two, half)
         root = np.sqrt(0.5)
         expected = [[1, 0], [2, 0], [0, 2 * root], [root, 0], [0, 0], [0, 0], [1, 5e-6]]
         self.assertAllClose(middle, expected, rtol=0, atol=1e-6)
-        self.assertAllClose(interpolation.spherical(one, two, 0 * half), one, atol=1e-6)
-        self.assertAllClose(interpolation.spherical(one, two, 2 * half), two, atol=1e-6)
+        self.assertAllClose(latent_paths.spherical(one, two, 0 * half), one, atol=1e-6)
+        self.assertAllClose(latent_paths.spherical(one, two, 2 * half), two, atol=1e-6)
 
     def test_clips_the_fraction(self):
-        for path in (interpolation.linear, interpolation.spherical):
+        for path in (latent_paths.linear, latent_paths.spherical):
             far = path(self.start, self.end, np.float32([-1] * 3 + [2] * 3))
             self.assertAllClose(far, np.concatenate([self.start[:3], self.end[3:]]), atol=1e-5)
 
     def test_every_distribution_has_its_path(self):
-        self.assertIs(interpolation.path_of("uniform"), interpolation.linear)
-        self.assertIs(interpolation.path_of("normal"), interpolation.spherical)
+        self.assertIs(latent_paths.path_of("uniform"), latent_paths.linear)
+        self.assertIs(latent_paths.path_of("normal"), latent_paths.spherical)
         with self.assertRaisesRegex(ValueError, "latent_distribution='cauchy'"):
-            interpolation.path_of("cauchy")
+            latent_paths.path_of("cauchy")
 
 
 class VersionsTest(tf.test.TestCase):

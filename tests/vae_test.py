@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import integrate, special, stats
@@ -361,9 +362,18 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class TrainedKernelTest(tf.test.TestCase):
+    KINDS = ("none", "dk", "dk_pd")
+
     def test_monte_carlo_kernels_train(self):
         """In chunks, as they do by default: inside a graph, gradients compute groups again."""
-        for dependence in ("none", "dk", "dk_pd"):
+        self.check(self.KINDS[contract.day_of_year() % 3 :][:1])
+
+    @pytest.mark.slow
+    def test_all_of_them_train(self):
+        self.check(self.KINDS)
+
+    def check(self, kinds):
+        for dependence in kinds:
             kernel = kernels.KernelNet(
                 dependence, expectation="monte_carlo", num_samples=16, width=4, chunk_rows=2
             )

@@ -1,4 +1,7 @@
-"""evaluate and export on a run that main made, each in a process of its own."""
+"""evaluate and export on a run that main made.
+
+`main` is a process of its own, and so are one refusal and one --help; the rest share one.
+"""
 
 import json
 import pathlib
@@ -8,6 +11,7 @@ import tempfile
 
 import tensorflow as tf
 
+import command_lines
 from kgzoo import data
 from kgzoo.evaluation import pictures
 
@@ -30,10 +34,34 @@ class VerbsTest(tf.test.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         cls.run_folder = cls.folder / "run"
         cls.trained = verb("main", *TINY, "--steps=4", f"--workdir={cls.run_folder}")
         assert cls.trained.returncode == 0, cls.trained.stderr
+        digits = data.load("digits", "test")
+        for index in range(20):
+            pictures.save_png(cls.folder / "images" / f"{index}.png", digits.examples[index])
+        export = next((cls.run_folder / "export").glob("*/1"))
+        cls.out, cls.models = cls.folder / "out.json", cls.folder / "models"
+        score = ("--num_samples=40", "--json")
+        to = (f"--to={cls.models}", "--name=digits", "--checkpoint=best")
+        lines = {
+            "run": ["evaluate", cls.run_folder, *score],
+            "export": ["evaluate", export, "--dataset=digits", *score],
+            "images": ["evaluate", cls.folder / "images", "--dataset=digits", f"--out={cls.out}"],
+            "no data": ["evaluate", cls.folder],
+            "checkpoint": ["evaluate", cls.run_folder, "--checkpoint=last"],
+            "flag": ["evaluate", cls.run_folder, "--extractr=x"],
+            "version 1": ["export", cls.run_folder, *to],
+            "version 2": ["export", cls.run_folder, *to],
+            "no run": ["export", cls.folder / "none"],
+        }
+        done = command_lines.many(list(lines.values()), cls.folder)
+        cls.done = dict(zip(lines, done, strict=True))
+
+    def assert_done(self, name):
+        self.assertEqual(self.done[name]["code"], 0, self.done[name]["err"])
+        return self.done[name]["out"]
 
     def test_run_folder_is_complete_and_the_next_commands_are_printed(self):
         for name in ("config.json", "metrics.jsonl", "scores.json", "result.json", "events"):
@@ -56,47 +84,35 @@ class VerbsTest(tf.test.TestCase):
         self.assertIn("fid", scores["untrained"])
 
     def test_evaluate_gives_the_same_score_for_the_run_and_its_export(self):
-        export = next((self.run_folder / "export").glob("*/1"))
-        values = []
-        for target in ([self.run_folder], [export, "--dataset=digits"]):
-            done = verb("evaluate", *target, "--num_samples=40", "--json")
-            self.assertEqual(done.returncode, 0, done.stderr)
-            values.append(json.loads(done.stdout)["fid"]["value"])
+        found = (json.loads(self.assert_done(name)) for name in ("run", "export"))
+        values = [card["fid"]["value"] for card in found]
         trained = json.loads((self.run_folder / "scores.json").read_text())["fid"]["value"]
         self.assertAllClose(values, [trained, trained], rtol=1e-4)
 
     def test_evaluate_scores_a_folder_of_images(self):
-        digits = data.load("digits", "test")
-        for index in range(20):
-            pictures.save_png(self.folder / "images" / f"{index}.png", digits.examples[index])
-        out = self.folder / "out.json"
-        done = verb("evaluate", self.folder / "images", "--dataset=digits", f"--out={out}")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        card = json.loads(out.read_text())
+        self.assert_done("images")
+        card = json.loads(self.out.read_text())
         self.assertEqual(card["fid"]["num_samples"], 20)
         # They are real: far below the untrained generator.
         self.assertLess(card["fid"]["value"], 20)
 
     def test_evaluate_refuses_what_it_cannot_score(self):
-        for arguments, word in (
-            (["nowhere"], "nowhere"),
-            ([self.folder], "--dataset"),
-            ([self.run_folder, "--checkpoint=last"], "newest"),
-            ([self.run_folder, "--extractr=x"], "extractor"),
+        typed = verb("evaluate", "nowhere")
+        refused = {"nowhere": {"code": typed.returncode, "err": typed.stderr}, **self.done}
+        for name, word in (
+            *(("nowhere", "nowhere"), ("no data", "--dataset")),
+            *(("checkpoint", "newest"), ("flag", "extractor")),
         ):
-            done = verb("evaluate", *arguments)
-            self.assertEqual(done.returncode, 2)
-            self.assertEqual(done.stderr.strip().count("\n"), 0, done.stderr)
-            self.assertIn(word, done.stderr)
+            self.assertEqual(refused[name]["code"], 2, name)
+            self.assertEqual(refused[name]["err"].strip().count("\n"), 0, refused[name]["err"])
+            self.assertIn(word, refused[name]["err"])
 
     def test_export_writes_the_next_version_of_the_best_checkpoint(self):
-        to = self.folder / "models"
         for version in ("1", "2"):
-            arguments = [self.run_folder, f"--to={to}", "--name=digits", "--checkpoint=best"]
-            done = verb("export", *arguments)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertTrue((to / "digits" / version / "saved_model.pb").exists())
-        self.assertEqual(verb("export", self.folder / "none").returncode, 2)
+            self.assert_done(f"version {version}")
+            self.assertTrue((self.models / "digits" / version / "saved_model.pb").exists())
+        self.assertEqual(self.done["no run"]["code"], 2)
+        self.assertEqual(verb("export", "--help").returncode, 0)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 import contract
 import kgzoo
+from kgzoo import export as export_verb
 from kgzoo import main, presets, serving, zoo
 from kgzoo.errors import UserError
 from kgzoo.methods.gan import GAN
 from kgzoo.methods.smmd import SMMD
-from kgzoo.training import run_folder
+from kgzoo.training import loop, run_folder
 
 _TOY_FLAGS = ["--method=gan", "--dataset=gaussian", "--steps=2"]
 _TOY_FLAGS += [
@@ -185,6 +186,12 @@ class LoadTest(Home, tf.test.TestCase):
         keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]).save(broken)
         self.refuses("holds a Sequential", broken)
 
+    def test_a_signal_is_no_damage(self):
+        stopped = loop.Stopped("SIGTERM: nothing is lost", 15)
+        with mock.patch.object(keras.saving, "load_model", side_effect=stopped):
+            with self.assertRaises(loop.Stopped):
+                kgzoo.load("smmd_test")
+
     def test_safe_mode_only(self):
         path = self.folder / "lambda.keras"
         model = keras.Sequential([keras.Input([2]), keras.layers.Lambda(lambda x: x)])
@@ -224,6 +231,36 @@ class FineTuneTest(Home, tf.test.TestCase):
         kernel.assign_add(tf.ones(kernel.shape))
         model.train_step(dark[:8])
         self.assertAllClose(numbers(model.average.values)[index], moved, atol=2e-4)
+
+    def test_saved_while_fine_tuned_it_goes_on(self):
+        images = contract.source("smmd").examples[:16]
+        model = kgzoo.load("smmd_test")
+        # As after thousands of steps, when the average has become slow.
+        model.average.momentum = 0.9999
+        model.step.assign(40_000)
+        model.average.restart(40_000)
+        model.fit(images, batch_size=8, verbose=0)
+        begun, path = int(model.step), self.folder / "tuned.keras"
+        self.assertEqual(begun, 40_002)
+        model.save(path)
+        model.save_weights(self.folder / "tuned.weights.h5")
+        weights = kgzoo.load("smmd_test")
+        weights.load_weights(self.folder / "tuned.weights.h5")
+        model.fit(images, batch_size=8, verbose=0)
+        for again in (kgzoo.load(path), keras.saving.load_model(path)):
+            self.assertEqual(again.average.first_step, 40_000)
+            again.average.momentum = 0.9999
+            again.fit(images, batch_size=8, verbose=0)
+            for value, expected in zip(again.average.values, model.average.values, strict=True):
+                self.assertAllClose(value, expected, rtol=1e-4, atol=1e-5)
+        self.assertEqual(weights.average.first_step, 40_000)
+        # An export begins anew, as do its optimizers.
+        exported = kgzoo.load(export(model, self.folder))
+        self.assertEqual(exported.average.first_step, 40_004)
+        # What was never restarted has a file as ever, and begins anew.
+        self.model.save(path)
+        self.assertEqual(keras.saving.load_model(path).average.first_step, 0)
+        self.assertEqual(kgzoo.load(path).average.first_step, 2)
 
     def test_fit_changes_samples(self):
         model = kgzoo.load("smmd_test")
@@ -318,6 +355,21 @@ class RunTest(Home, tf.test.TestCase):
         record = json.loads((second / "init_from.json").read_text())
         self.assertEqual((record["step"], record["method"]), (2, "gan"))
         self.assertLen(record["sha256"], 64)
+        # Both exports of the run say so, and one by hand.
+        with mock.patch("builtins.print"):
+            by_hand = self.folder / "by_hand"
+            self.assertEqual(export_verb.main(["x", str(second), f"--to={by_hand}"]), 0)
+        cards = [*(second / "export").glob("*/*/MODEL_CARD.md"), *by_hand.glob("*/1/MODEL_CARD.md")]
+        self.assertLen(cards, 3)
+        for card in cards:
+            line = f"| fine-tuned from | `{preset}` (`gan`, step 2, SHA-256 `{record['sha256']}`; "
+            self.assertIn(line + "taken: generator ", card.read_text(encoding="utf-8"))
+            facts = json.loads((card.parent / "preset.json").read_text(encoding="utf-8"))
+            self.assertEqual({**facts["begun"], "path": record["path"]}, record)
+            self.assertNotIn("path", facts["begun"])
+        for damaged in ("{", "[1]", "{}", json.dumps({**record, "step": "2"})):
+            (second / "init_from.json").write_text(damaged)
+            self.assertIsNone(run_folder.read_init_from(second))
 
     def test_init_from_what_does_not_fit(self):
         with self.assertRaisesRegex(UserError, "did you mean 'smmd_test'"):

@@ -2,15 +2,18 @@
 
   python export/clients/grpc_client.py smmd_digits --seed=7 --count=4 --folder=samples
 
-Needs tensorflow-serving-api, which kgzoo brings. Sample i of seed s has the seed (s, i): the same
-pictures as `model.sample(4, seed=7)`. Exit code 0: done; 1: the server or the disk refused; 2:
-wrong arguments.
+Needs tensorflow-serving-api, which kgzoo brings, and rest.py in the folder of this file: whoever
+copies this file copies both. Sample i of seed s has the seed (s, i): the same pictures as
+`model.sample(4, seed=7)`. Exit code 0: done; 1: the server or the disk refused; 2: wrong arguments.
 """
 
 import sys
 
-# Of this folder: the command line, the files and the errors are the same.
-import rest
+# Of this folder: the command line, the batches, the files and the errors are the same.
+try:
+    import rest
+except ModuleNotFoundError:
+    sys.exit("grpc_client.py: there is no rest.py; copy export/clients/rest.py beside this file.")
 
 __all__ = ["main", "predict_request", "response_pngs", "sample", "tensors"]
 
@@ -45,14 +48,16 @@ def response_pngs(response) -> list[bytes]:
     """Returns the PNG files in a response of `sample_png`, in the order of the request.
 
     Raises:
-        rest.ClientError: The response holds none.
+        rest.ClientError: The response holds none, or other files.
     """
     found = tensors(response)
     if "image_bytes" not in found:
         raise rest.ClientError(
             f"the response holds {sorted(found)} and no image_bytes; ask for sample_png."
         )
-    return list(found["image_bytes"])
+    files = found["image_bytes"].tolist()
+    rest.check_pngs(files)
+    return files
 
 
 def sample(
@@ -69,7 +74,8 @@ def sample(
         timeout: seconds to wait for one answer.
 
     Raises:
-        rest.ClientError: The server cannot be reached or refuses, or a library is missing.
+        rest.ClientError: The server cannot be reached, refuses, or answers with something else; or
+            a library is missing.
     """
     try:
         import grpc
@@ -79,18 +85,18 @@ def sample(
         raise rest.ClientError(
             f"there is no module {error.name}; pip install tensorflow-serving-api."
         ) from None
-    files = []
     try:
         with grpc.insecure_channel(server) as channel:
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            for first in range(0, count, batch_size):
-                seeds = [(seed, index) for index in range(first, min(first + batch_size, count))]
+
+            def ask(seeds: list[tuple[int, int]]) -> list[bytes]:
                 request = predict_request(model, "sample_png", seed=np.array(seeds, np.int32))
-                files += response_pngs(service.Predict(request, timeout))
+                return response_pngs(service.Predict(request, timeout))
+
+            return rest.asked_in_batches(ask, seed, count, batch_size)
     except grpc.RpcError as error:
         said = (error.details() or "no reason given").splitlines()[0]
         raise rest.ClientError(f"{server} refuses with {error.code().name} ({said}).") from None
-    return files
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,9 +2,9 @@
 
   python export/clients/rest.py smmd_digits --seed=7 --count=4 --folder=samples
 
-Needs nothing but Python's standard library. Sample i of seed s has the seed (s, i), as everywhere
-in kgzoo: the same pictures as `model.sample(4, seed=7)`. Exit code 0: done; 1: the server or the
-disk refused; 2: wrong arguments.
+Needs nothing but Python's standard library, and no other file. Sample i of seed s has the seed
+(s, i), as everywhere in kgzoo: the same pictures as `model.sample(4, seed=7)`. Exit code 0: done;
+1: the server or the disk refused; 2: wrong arguments.
 """
 
 import argparse
@@ -18,9 +18,12 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 
 __all__ = [
     "ClientError",
+    "asked_in_batches",
+    "check_pngs",
     "main",
     "pngs",
     "request_body",
@@ -52,7 +55,7 @@ def pngs(reply: bytes) -> list[bytes]:
     """Returns the PNG files in a reply, in the order of the request.
 
     Raises:
-        ClientError: The reply holds none.
+        ClientError: The reply holds none, or other files.
     """
     try:
         predictions = json.loads(reply)["predictions"]
@@ -61,8 +64,39 @@ def pngs(reply: bytes) -> list[bytes]:
         raise ClientError(
             f"the reply {reply[:80]!r} holds no pictures; ask a model of kgzoo."
         ) from None
+    check_pngs(files)
+    return files
+
+
+def check_pngs(files: list[bytes]) -> None:
+    """Raises a ClientError unless all files are PNG."""
     if not all(file.startswith(_PNG) for file in files):
         raise ClientError("the reply holds files that are no PNG; ask a model of kgzoo.")
+
+
+def asked_in_batches(
+    ask: Callable[[list[tuple[int, int]]], list[bytes]], seed: int, count: int, batch_size: int
+) -> list[bytes]:
+    """Returns the files of the seeds (seed, 0) .. (seed, count - 1).
+
+    Args:
+        ask: sends one request, for the seeds that it is given, and returns a file for each.
+        seed: of all samples.
+        count: how many.
+        batch_size: seeds in one request.
+
+    Raises:
+        ClientError: An answer has more or fewer files than the request has seeds.
+    """
+    files = []
+    for first in range(0, count, batch_size):
+        seeds = [(seed, index) for index in range(first, min(first + batch_size, count))]
+        answer = ask(seeds)
+        if len(answer) != len(seeds):
+            raise ClientError(
+                f"the server sent {len(answer)} pictures for {len(seeds)} seeds; ask again."
+            )
+        files += answer
     return files
 
 
@@ -80,15 +114,14 @@ def sample(
         timeout: seconds to wait for one answer.
 
     Raises:
-        ClientError: The server cannot be reached, or refuses.
+        ClientError: The server cannot be reached, or refuses, or answers with something else.
     """
-    files = []
-    for first in range(0, count, batch_size):
-        seeds = [(seed, index) for index in range(first, min(first + batch_size, count))]
-        files += pngs(_post(request_url(server, model), request_body(seeds), timeout))
-    if len(files) != count:
-        raise ClientError(f"the server sent {len(files)} pictures for {count} seeds; ask again.")
-    return files
+    url = request_url(server, model)
+
+    def ask(seeds: list[tuple[int, int]]) -> list[bytes]:
+        return pngs(_post(url, request_body(seeds), timeout))
+
+    return asked_in_batches(ask, seed, count, batch_size)
 
 
 def _post(url: str, body: bytes, timeout: float) -> bytes:

@@ -4,7 +4,9 @@ import os
 import pathlib
 import re
 
-__all__ = ["reason", "replace_file"]
+from kgzoo.errors import UserError
+
+__all__ = ["reason", "replace_file", "replace_table"]
 
 
 def reason(error: Exception) -> str:
@@ -46,3 +48,38 @@ def replace_file(path: str | os.PathLike, content: bytes) -> pathlib.Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def replace_table(path: str | os.PathLike, markers: tuple[str, str], table: str) -> pathlib.Path:
+    """Writes a table into a Markdown file, between two lines that stay; see `replace_file`.
+
+    Args:
+        path: of the file.
+        markers: the comments before and after it, with the white space to the table.
+        table: Markdown.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: if the file cannot be read, or does not hold the markers once, in their order.
+        OSError: if the disk refuses.
+    """
+    path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--to={path} cannot be read ({reason(error)}); give the README, or another Markdown "
+            "file with such a table."
+        ) from None
+    marks = [marker.strip() for marker in markers]
+    before, _, rest = text.partition(marks[0])
+    _, last, after = rest.partition(marks[1])
+    if not last or any(text.count(mark) != 1 for mark in marks):
+        raise UserError(
+            f"--to={path} must hold one table, between {marks[0]} and {marks[1]}; give the README, "
+            "or another Markdown file that does."
+        )
+    begin, end = markers
+    return replace_file(path, (before + begin + table + end + after).encode())

@@ -59,7 +59,7 @@ def interpolation_grid(
         starts: [rows, latent_dim], the left column.
         ends: [rows, latent_dim], the right column.
         path: (start [n, d], end [n, d], fraction [n]) -> [n, d]: straight for uniform latents,
-            along the sphere for normal ones, as `kgzoo.serving.interpolation.path_of` returns it.
+            along the sphere for normal ones, as `kgzoo.methods.latent_paths.path_of` returns it.
         columns: steps of the path, the ends included. The ends stand apart by a white line.
 
     Returns:

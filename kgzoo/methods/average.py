@@ -1,9 +1,16 @@
 """The moving average of a generator's weights, moving statistics included."""
 
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["MovingAverage"]
+
+# Beside the weights in a file, where the average was restarted.
+_FIRST_STEP = "first_step"
 
 
 class MovingAverage(keras.layers.Layer):
@@ -45,9 +52,21 @@ class MovingAverage(keras.layers.Layer):
         """Has the average begin as fast again as at first: from `step` on it is another training.
 
         Else hundreds of steps on other data would hardly show beside the many before. Call it
-        before a training step is traced; it is not saved.
+        before a training step is traced; `.keras` and `.weights.h5` files keep it.
         """
         self.first_step = step
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Saves the average for Keras and, after a `restart`, where its pace counts from."""
+        super().save_own_variables(store)
+        if self.first_step:
+            store[_FIRST_STEP] = np.int64(self.first_step)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Reads what `save_own_variables` wrote; before a training step is traced."""
+        values = {key: store[key] for key in store.keys()}
+        self.first_step = int(np.asarray(values.pop(_FIRST_STEP, 0)))
+        super().load_own_variables(values)
 
     def update(self, network: keras.Model, step: tf.Tensor) -> None:
         """Moves the average towards the network's weights; `step` counts from 0.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-__all__ = ["PURPOSES", "Noise", "latents_from_seeds", "replica_count"]
+__all__ = ["PURPOSES", "Noise", "latent_from_seed", "latents_from_seeds", "replica_count"]
 
 # Positions are part of the random stream: append, never reorder.
 PURPOSES = ("latents", "interpolation", "dropout", "instance_noise", "augmentation", "bandwidth")
@@ -73,13 +73,18 @@ class Noise:
         return tf.random.stateless_uniform([], self.shared_seed(purpose))
 
 
+def latent_from_seed(seed: tf.Tensor, latent_dim: int, distribution: str) -> tf.Tensor:
+    """Returns the latent `[latent_dim]` of one seed (int32 `[2]`)."""
+    if distribution == "normal":
+        return tf.random.stateless_normal([latent_dim], seed)
+    return tf.random.stateless_uniform([latent_dim], seed, -1.0, 1.0)
+
+
 def latents_from_seeds(seeds: tf.Tensor, latent_dim: int, distribution: str) -> tf.Tensor:
     """Returns latents `[n, latent_dim]`, row i a function of `seeds[i]` (int32 `[n, 2]`) alone."""
-
-    def one(seed: tf.Tensor) -> tf.Tensor:
-        if distribution == "normal":
-            return tf.random.stateless_normal([latent_dim], seed)
-        return tf.random.stateless_uniform([latent_dim], seed, -1.0, 1.0)
-
     signature = tf.TensorSpec([latent_dim], tf.float32)
-    return tf.map_fn(one, seeds, fn_output_signature=signature)
+    return tf.map_fn(
+        lambda seed: latent_from_seed(seed, latent_dim, distribution),
+        seeds,
+        fn_output_signature=signature,
+    )

@@ -1,5 +1,7 @@
 """Image ranges, and how a method is sampled: its averaged generator, in inference mode."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -63,22 +65,28 @@ class Sampling(LatentTools):
         Raises:
             UserError: on a number out of range.
         """
-        if truncation is not None:
-            batch_size = whole("sample", "batch_size", batch_size, 1, _MOST_SAMPLES)
-            return self._decoded(self.latents(n, seed, truncation), batch_size)
         n = whole("sample", "n", n, 1, _MOST_SAMPLES)
         batch_size = whole("sample", "batch_size", batch_size, 1, _MOST_SAMPLES)
         seed = whole("sample", "seed", seed, -(2**31), 2**31 - 1)
-        if not hasattr(self._untracked, "sampler"):
-            self._untracked.sampler = tf.function(
-                lambda seeds: self.sample_from_seeds(seeds)[0],
-                input_signature=[tf.TensorSpec([None, 2], tf.int32)],
-            )
-        seeds = row_seeds(n, seed)
+        rows = [row_seeds(n, seed)]
+        if truncation is not None:
+            rows.append(self._truncation("sample", truncation, n))
+        draw = self._sampler(truncated=truncation is not None)
         parts = [
-            self._untracked.sampler(seeds[i : i + batch_size]) for i in range(0, n, batch_size)
+            draw(*(values[i : i + batch_size] for values in rows)) for i in range(0, n, batch_size)
         ]
         return np.concatenate([part.numpy() for part in parts])
+
+    def _sampler(self, truncated: bool) -> Callable[..., tf.Tensor]:
+        """Returns the graph from seeds, and thresholds if `truncated`, to samples; made once."""
+        seeds = tf.TensorSpec([None, 2], tf.int32)
+        if not truncated:
+            return self._traced("sample", lambda seeds: self.sample_from_seeds(seeds)[0], seeds)
+        return self._traced(
+            "sample_truncated",
+            lambda seeds, truncation: self.decode(self.truncated_latents(seeds, truncation)),
+            *(seeds, tf.TensorSpec([None], tf.float32)),
+        )
 
     def critic_features(self, samples: tf.Tensor) -> tf.Tensor:
         """Returns the critic's features `[n, output_dim]`, float32, of samples in [0, 1]."""

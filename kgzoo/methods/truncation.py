@@ -13,7 +13,7 @@ import math
 
 import tensorflow as tf
 
-from kgzoo.methods.noise import latents_from_seeds
+from kgzoo.methods.noise import latent_from_seed, latents_from_seeds
 
 __all__ = ["truncated_latents"]
 
@@ -37,12 +37,19 @@ def truncated_latents(
     Returns:
         [n, latent_dim] float32.
     """
-    latents = latents_from_seeds(seeds, latent_dim, distribution)
     bound = tf.maximum(truncation, 0.0)[:, tf.newaxis]
     if distribution == "uniform":
+        latents = latents_from_seeds(seeds, latent_dim, distribution)
         return latents * tf.minimum(bound, 1.0)
-    other = tf.map_fn(lambda seed: tf.random.fold_in(seed, _SECOND_STREAM), seeds)
-    unit = latents_from_seeds(other, latent_dim, "uniform")
+
+    # One loop over the seeds: with one for each draw, drawing cost more than a small generator.
+    def both(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        other = tf.random.fold_in(seed, _SECOND_STREAM)
+        first = latent_from_seed(seed, latent_dim, distribution)
+        return first, latent_from_seed(other, latent_dim, "uniform")
+
+    row = tf.TensorSpec([latent_dim], tf.float32)
+    latents, unit = tf.map_fn(both, seeds, fn_output_signature=(row, row))
     within = math.sqrt(2.0) * tf.math.erfinv(unit * tf.math.erf(bound / math.sqrt(2.0)))
     # Far out in the tails float32 has no digits left between 1 and the distribution function.
     within = tf.clip_by_value(within, -bound, bound)

@@ -1,18 +1,20 @@
 """Reads a folder of exports for the gallery; what is damaged costs a sentence, not the page."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgzoo import catalog
 from kgzoo.errors import UserError
+from kgzoo.evaluation import files
 from kgzoo.evaluation.json_lines import number
 
-__all__ = ["Export", "read_all"]
+__all__ = ["Export", "Exports", "read_all"]
 
 _CARD, _PICTURE, _PRESET = "MODEL_CARD.md", "samples.png", "preset.json"
 _LARGEST = 2_000_000  # bytes of a card or of a preset's record
@@ -33,6 +35,7 @@ class Export:
         method, paper, dataset, command, card: empty where they are not told.
         kind, shape: `image` or `vector`, and the shape of one sample.
         steps, seed: None where they are not told.
+        begun: the trained model that it was fine-tuned from; empty where there was none.
         scores: entries as in scores.json; empty when it was not scored.
         size: of all its files, in bytes.
         pictures: the sample picture as (None, path), or nothing; as of a run.
@@ -52,6 +55,7 @@ class Export:
     shape: list[int] = dataclasses.field(default_factory=list)
     steps: float | None = None
     seed: float | None = None
+    begun: str = ""
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     size: int = 0
     pictures: list[tuple[None, Path]] = dataclasses.field(default_factory=list)
@@ -63,49 +67,88 @@ class Export:
         return self.name if self.newest else f"{self.name}, version {self.version}"
 
 
-def read_all(root: str | os.PathLike) -> list[Export]:
+class Exports(NamedTuple):
+    """What `read_all` found.
+
+    Attributes:
+        found: by data set, name, and version from the newest down; those whose data set is not told
+            come last.
+        problems: one sentence for each folder that could not be read.
+    """
+
+    found: list[Export]
+    problems: list[str]
+
+
+def read_all(root: str | os.PathLike) -> Exports:
     """Reads every `<root>/<name>/<version>/` that holds a SavedModel.
 
-    Returns:
-        The exports by data set, name, and version from the newest down; those whose data set is not
-        told come last.
-
     Raises:
-        UserError: if `root` is no folder.
+        UserError: if `root` is no folder, or cannot be read.
     """
     root = Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder; give a folder of exports, such as export.")
-    found = []
-    for folder in root.iterdir():
-        versions = [
-            int(path.name)
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if _VERSION.fullmatch(path.name) and (path / "saved_model.pb").is_file()
-        ]
-        found += [
-            _read(folder / str(version), version == max(versions)) for version in set(versions)
-        ]
-    return sorted(found, key=lambda e: (not e.dataset, e.dataset, e.name, -e.version))
+    try:
+        if not root.is_dir():
+            raise UserError(f"{root} is not a folder; give a folder of exports, such as export.")
+        folders = sorted(root.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"{root} cannot be read ({files.reason(error)}); give a folder that you may read."
+        ) from None
+    found, problems = [], []
+    for folder in folders:
+        try:
+            versions = _versions(folder, problems)
+        except OSError as error:
+            problems.append(f"{folder} cannot be read ({files.reason(error)}).")
+            continue
+        found += [_read(p, version, version == max(versions)) for version, p in versions.items()]
+    found.sort(key=lambda e: (not e.dataset, e.dataset, e.name, -e.version))
+    return Exports(found, problems)
 
 
-def _read(path: Path, newest: bool) -> Export:
-    export = Export(path, path.parent.name, int(path.name), newest, size=_size(path))
+def _versions(folder: Path, problems: list[str]) -> dict[int, Path]:
+    """Returns the folders of a model's versions, as TensorFlow Serving reads them: 007 is 7."""
+    paths: dict[int, Path] = {}
+    children = folder.iterdir() if folder.is_dir() else ()
+    # The shortest name first: 7 goes before 007.
+    for path in sorted(children, key=lambda child: (len(child.name), child.name)):
+        if not _VERSION.fullmatch(path.name):
+            continue
+        try:
+            is_export = (path / "saved_model.pb").is_file()
+        except OSError as error:
+            problems.append(f"{path} cannot be read ({files.reason(error)}).")
+            continue
+        if is_export and (other := paths.setdefault(int(path.name), path)) is not path:
+            problems.append(f"{path} is the same version as {other} and left out.")
+    return paths
+
+
+def _read(path: Path, version: int, newest: bool) -> Export:
+    export = Export(path, path.parent.name, version, newest, size=_size(path))
     export.card = _text(export, _CARD).strip()
-    if not export.card:
+    if not export.card and not export.problems:
         export.problems.append(f"{path / _CARD} has nothing to read.")
     _from_card(export)
     _from_preset(export)
     row = catalog.ROWS.get(export.method)
     export.paper = export.paper or (row.source if row else "")
     picture = path / _PICTURE
-    export.pictures = [(None, picture)] if picture.is_file() else []
+    # One that cannot be read is complained of where it is drawn.
+    export.pictures = [(None, picture)] if os.path.lexists(picture) else []
     return export
 
 
 def _size(path: Path) -> int:
-    files = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    return sum(file.lstat().st_size for file in files)
+    """Returns the bytes of what can be seen below a folder."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            # A folder may be listed and its files be out of reach, or gone.
+            with contextlib.suppress(OSError):
+                total += (Path(folder) / name).lstat().st_size
+    return total
 
 
 def _text(export: Export, name: str) -> str:
@@ -132,6 +175,7 @@ def _from_card(export: Export) -> None:
     export.steps, export.seed = (
         _count(facts.get(key, "")) for key in ("steps (generator updates)", "seed")
     )
+    export.begun = facts.get("fine-tuned from", "").replace("`", "")
     command = _COMMAND.search(before)
     export.command = command[1] if command else ""
 

@@ -31,15 +31,23 @@ def write(root: str | os.PathLike, path: Path, title: str | None = None) -> int:
         The size of the page in bytes.
 
     Raises:
-        UserError: `root` is no folder.
+        UserError: `root` is no folder, or cannot be read.
     """
-    content = render(read_all(root), title).encode()
+    content = render(*read_all(root), title).encode()
     files.replace_file(path, content)
     return len(content)
 
 
-def render(exports: Sequence[Export], title: str | None = None) -> str:
-    """Returns the page; equal folders give equal pages."""
+def render(
+    exports: Sequence[Export], problems: Sequence[str] = (), title: str | None = None
+) -> str:
+    """Returns the page; equal folders give equal pages.
+
+    Args:
+        exports: a card each.
+        problems: what else could not be read, beside the problems of the exports.
+        title: its heading.
+    """
     chosen = pictures.choose(exports)
     shown = list(zip(exports, chosen, strict=True))
     groups = grouped((export.dataset, (export, drawn)) for export, drawn in shown)
@@ -48,14 +56,14 @@ def render(exports: Sequence[Export], title: str | None = None) -> str:
         cards = "\n".join(_card(export, drawn) for export, drawn in members)
         name = dataset or "Data not told"
         sections.append((name, f"data-{index + 1}", f'<div class="shelf">\n{cards}\n</div>\n'))
-    problems = [sentence for export in exports for sentence in export.problems]
+    told = [*problems, *(sentence for export in exports for sentence in export.problems)]
     if not exports:
         sections.append(("No model", "none", "<p>No export is in this folder yet.</p>\n"))
     return page.document(
         title or _TITLE,
         _summary(exports, len(groups)),
         sections,
-        problems,
+        told,
         "Made by <code>python -m kgzoo.report --gallery</code> from the files of the exports.",
     )
 
@@ -75,6 +83,7 @@ def _card(export: Export, drawn: Sequence[Picture]) -> str:
         ("samples", escape(" \u00d7 ".join(plain(side) for side in export.shape))),
         ("steps", "" if export.steps is None else count(export.steps)),
         ("seed", "" if export.seed is None else plain(int(export.seed))),
+        ("fine-tuned from", escape(export.begun)),
         ("size", size_text(export.size)),
     ]
     rows = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts if value)
@@ -120,7 +129,9 @@ def _scores(export: Export) -> str:
 def load_line(export: Export) -> str:
     """Returns the line of Python that samples the model."""
     root = export.path.parent.parent
-    by_name = export.newest and root.name == _HOME and not (root.parent / "config.json").exists()
+    # A name finds versions as they are written by an export: 7, not 007.
+    by_name = export.newest and export.path.name == str(export.version)
+    by_name = by_name and root.name == _HOME and not (root.parent / "config.json").exists()
     what = json.dumps(export.name if by_name else str(export.path), ensure_ascii=False)
     return f"import kgzoo; kgzoo.load({what}).sample(64, seed=1)"
 

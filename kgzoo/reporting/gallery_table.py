@@ -2,10 +2,8 @@
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from kgzoo.errors import UserError
 from kgzoo.evaluation import files
 from kgzoo.reporting import score_tables
 from kgzoo.reporting.exports import Export, read_all
@@ -25,9 +23,9 @@ def markdown(root: str | os.PathLike) -> str:
     """Returns the table of the exports below `root`; its links start there.
 
     Raises:
-        UserError: `root` is no folder.
+        UserError: `root` is no folder, or cannot be read.
     """
-    exports = read_all(root)
+    exports = read_all(root).found
     if not exports:
         return "No export is in this folder yet."
     lines = [
@@ -35,7 +33,7 @@ def markdown(root: str | os.PathLike) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for export in exports:
-        link = f"{export.name}/{export.version}/"
+        link = f"{export.name}/{export.path.name}/"
         cells = (
             f"[{_text(export.label)}](<{re.sub(r'[<>]', '', link)}>)",
             _code(export.method),
@@ -79,16 +77,4 @@ def renew(path: Path, root: str | os.PathLike) -> None:
     Raises:
         UserError: if the file cannot be read, or does not hold the markers once, in their order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--to={path} cannot be read ({error}); give a Markdown file.") from None
-    marks: Sequence[str] = [mark.strip() for mark in MARKERS]
-    before, first, rest = text.partition(marks[0])
-    _, last, after = rest.partition(marks[1])
-    if not last or any(text.count(mark) != 1 for mark in marks):
-        raise UserError(
-            f"--to={path} must hold one table, between {marks[0]} and {marks[1]}; give such a file."
-        )
-    begin, end = MARKERS
-    files.replace_file(path, (before + begin + markdown(root) + end + after).encode())
+    files.replace_table(path, MARKERS, markdown(root))

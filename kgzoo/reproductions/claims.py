@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kgzoo.errors import UserError, unknown_name
+from kgzoo.errors import unknown_name
 from kgzoo.evaluation import files
 from kgzoo.reproductions import provenance
 from kgzoo.reproductions.register import CLAIMS, Entry, Value
@@ -211,15 +211,4 @@ def renew(path: pathlib.Path, folder: pathlib.Path | None = None) -> None:
     Raises:
         UserError: if the file cannot be read, or does not hold the markers once, in their order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--to={path} cannot be read ({error}); give the README.") from None
-    before, first, rest = text.partition(MARKERS[0])
-    _, last, after = rest.partition(MARKERS[1])
-    if not last or any(text.count(mark) != 1 for mark in MARKERS):
-        raise UserError(
-            f"--to={path} must hold one table, between {MARKERS[0].strip()} and "
-            f"{MARKERS[1].strip()}; give the README."
-        )
-    files.replace_file(path, (before + first + markdown(folder) + last + after).encode())
+    files.replace_table(path, MARKERS, markdown(folder))

@@ -44,6 +44,8 @@ def save_preset(
         "summary": card.summary,
         "paper": card.paper,
         "data": dict(card.data),
+        # Where it lay on the machine that trained is nobody's business.
+        "begun": card.begun and {key: v for key, v in card.begun.items() if key != "path"},
         "config": None if card.config is None else dict(card.config),
         "scores": card.scores,
         "sha256": presets.sha256(path),

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+from kgzoo.methods.latent_paths import path_name
 from kgzoo.presets import PRESET_FILE
-from kgzoo.serving import interpolation
 from kgzoo.serving.signatures import samples_key
 
 __all__ = [
@@ -41,6 +41,8 @@ class ModelCard:
             and facts about how they were made. None when the model was not scored.
         command: The command that trained it; may be empty.
         config: The resolved config of the run; None when there was no run.
+        begun: What `zoo.initialize` told of the trained model whose networks the run began with;
+            None when it began with new ones.
     """
 
     method: str
@@ -52,6 +54,7 @@ class ModelCard:
     scores: Mapping[str, object] | None = None
     command: str = ""
     config: Mapping[str, object] | None = None
+    begun: Mapping[str, object] | None = None
 
 
 def parameter_counts(model) -> dict[str, int]:
@@ -96,6 +99,7 @@ def render(
         ("paper", card.paper),
         ("steps (generator updates)", f"{card.steps:,}"),
         ("seed", card.seed),
+        *([("fine-tuned from", _begun(card.begun))] if card.begun else []),
         ("samples", f"{model.kind}, {shape}" + (", in [0, 1]" if model.kind == "image" else "")),
         ("latents", f"{model.latent_dim}, {model.latent_distribution}"),
         *((f"data: {key}", _plain(value)) for key, value in _flat(card.data)),
@@ -163,7 +167,7 @@ model.fit(images, batch_size=64)        # uint8, or floats in [0, 1]
 
 def _limits(model, is_scored: bool) -> str:
     """Returns the last section: what not to expect of this export."""
-    path = interpolation.path_name(model.latent_distribution)
+    path = path_name(model.latent_distribution)
     lines = [
         "- It imitates its training data, gaps and biases included, and covers them unevenly.",
         "- Samples may come close to training examples; nothing here measures or prevents that.",
@@ -173,6 +177,14 @@ def _limits(model, is_scored: bool) -> str:
     if is_scored:
         lines.append("- The scores belong to the data, extractor and sample counts beside them.")
     return "## Limits\n\n" + "\n".join(lines)
+
+
+def _begun(record: Mapping[str, object]) -> str:
+    """Returns whose networks the run began with: model, method, step, layers, hash."""
+    layers = ", ".join(f"{name} {count}" for name, count in record["networks"].items())
+    sha256 = f", SHA-256 `{record['sha256']}`" if record.get("sha256") else ""
+    named, step = str(record["init_from"]).replace("`", "'"), record["step"]
+    return f"`{named}` (`{record['method']}`, step {step:,}{sha256}; taken: {layers})"
 
 
 def _tensor(key: str, spec: tf.TensorSpec) -> str:

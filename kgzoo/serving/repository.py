@@ -1,15 +1,19 @@
 """A folder of exports as a TensorFlow Serving model repository: which models, and models.config.
 
 python -m kgzoo.serving.repository [FOLDER]        writes FOLDER/models.config (default: export)
+
+Each `FOLDER/<name>/` with a version in it, as `python -m kgzoo.export` writes it, becomes an entry.
 """
 
+import argparse
 import os
 import pathlib
+import re
 import sys
 
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
-from kgzoo.serving.versions import NAME, existing_versions
+from kgzoo.serving.versions import NAME
 
 __all__ = ["CONFIG_FILE", "model_names", "models_config", "write_models_config"]
 
@@ -22,6 +26,7 @@ _HEAD = """\
 # base_path is the folder above the versions and must be absolute: as written, this folder, or the
 # export folder of a run, is to be mounted or linked at /models (see README.md here).
 """
+_VERSION = re.compile(r"[0-9]+")
 _ENTRY = """\
   config {{
     name: "{name}"
@@ -35,15 +40,15 @@ def model_names(folder: str | os.PathLike) -> list[str]:
     """Returns the models below a folder that a server would find a version of, sorted."""
     folder = pathlib.Path(folder)
     children = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [
-        child.name
-        for child in children
-        if NAME.fullmatch(child.name)
-        and any(
-            (child / str(version) / "saved_model.pb").is_file()
-            for version in existing_versions(child)
-        )
-    ]
+    return [child.name for child in children if NAME.fullmatch(child.name) and _is_model(child)]
+
+
+def _is_model(folder: pathlib.Path) -> bool:
+    # A server reads a version 007 as 7.
+    versions = folder.iterdir() if folder.is_dir() else ()
+    return any(
+        _VERSION.fullmatch(path.name) and (path / "saved_model.pb").is_file() for path in versions
+    )
 
 
 def models_config(names: list[str], mount: str = "/models") -> str:
@@ -61,9 +66,17 @@ def write_models_config(folder: str | os.PathLike, mount: str = "/models") -> pa
     """Writes <folder>/models.config with an entry for each model there, and returns its path.
 
     Raises:
-        UserError: The folder holds no model, or the disk refuses.
+        UserError: There is no such folder, it holds no model, or the disk refuses.
     """
-    names = model_names(folder)
+    try:
+        is_folder, names = pathlib.Path(folder).is_dir(), model_names(folder)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder} cannot be read ({files.reason(error)}); give a folder "
+            "that you may read."
+        ) from None
+    if not is_folder:
+        raise UserError(f"{folder} is not a folder; give a folder of exports, such as export.")
     if not names:
         raise UserError(
             f"{folder} holds no export; make one by python -m kgzoo.export RUN --to={folder}."
@@ -75,9 +88,15 @@ def write_models_config(folder: str | os.PathLike, mount: str = "/models") -> pa
         raise UserError(f"{path} cannot be written ({files.reason(error)}).") from error
 
 
-def _main() -> int:
+def _main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m kgzoo.serving.repository",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", nargs="?", default="export", help="of exports; default: export")
     try:
-        print(write_models_config(sys.argv[1] if len(sys.argv) > 1 else "export"))
+        print(write_models_config(parser.parse_args(argv).folder))
     except UserError as error:
         print(f"repository: {error}", file=sys.stderr)
         return 2

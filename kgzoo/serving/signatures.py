@@ -30,9 +30,9 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from kgzoo.methods.latent_paths import PATHS, path_of
 from kgzoo.methods.latent_tools import row_seeds
 from kgzoo.methods.noise import latents_from_seeds
-from kgzoo.serving import interpolation
 
 __all__ = ["Signature", "inference_module", "samples_key", "signatures", "trace"]
 
@@ -128,8 +128,8 @@ def _seeded(model, key: str, generate: Callable, seed: tf.TensorSpec) -> dict[st
 
 def _between(model, key: str, generate: Callable) -> dict[str, Signature]:
     """Returns the signatures that go from one latent to another."""
-    paths = {"interpolate": interpolation.path_of(model.latent_distribution)}
-    paths |= {f"interpolate_{name}": path for name, path in interpolation.PATHS.items()}
+    paths = {"interpolate": path_of(model.latent_distribution)}
+    paths |= {f"interpolate_{name}": path for name, path in PATHS.items()}
     inputs = (_spec("start", model.latent_dim), _spec("end", model.latent_dim), _spec("fraction"))
 
     def through(path):

@@ -13,7 +13,6 @@ from kgzoo import data
 from kgzoo.data.pipeline import training_dataset
 from kgzoo.methods import Method
 from kgzoo.training.runtime import iterate
-from kgzoo.training.workers import Workers
 
 __all__ = ["ExtraUpdates", "counts_only"]
 
@@ -40,6 +39,7 @@ class ExtraUpdates:
         strategy: where the updates run.
         first, last: the steps of this part of the run are first .. last - 1.
         memory: what `memory` returned when this state was saved.
+        replicas: those of this process, `Workers.replicas`; None where it has all of them.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ExtraUpdates:
         first: int,
         last: int,
         memory: Mapping[str, np.ndarray | int] | None = None,
+        replicas: range | None = None,
     ):
         self._model = model
         self.done_in_step = int((memory or {}).get(_DONE, 0))
@@ -65,7 +66,7 @@ class ExtraUpdates:
             batches_per_step=1,
             start_step=done,
             num_replicas=strategy.num_replicas_in_sync,
-            replicas=Workers(strategy).replicas,
+            replicas=replicas,
         )
         self._iterator = iterate(dataset, strategy)
 

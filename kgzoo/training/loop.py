@@ -45,7 +45,9 @@ class Diverged(RuntimeError):
 class Stopped(BaseException):
     """A signal asked the run to stop and its state is saved.
 
-    No `Exception`: what reads damaged files and goes on without them must not take it for damage.
+    No `Exception`, as KeyboardInterrupt is none: a signal handler raises it wherever the program
+    happens to be, also inside an `except Exception` that takes what goes wrong with a file for
+    damage, and says so or goes on without the file.
 
     Attributes:
         signal_number: of SIGTERM or SIGINT.
@@ -203,9 +205,12 @@ class _Run:
             self.rates.restore(memory)
         told = self.workers.from_chief(lambda: [self.last_saved, counts_only(memory)])
         self.last_saved, memory = told
-        self.iterator = _iterator(model, source, config, strategy, self.step)
+        replicas = self.workers.replicas
+        self.iterator = _iterator(model, source, config, strategy, self.step, replicas)
         self.execute = _executor(model, strategy)
-        self.early = ExtraUpdates(model, source, config, strategy, self.step, self.last, memory)
+        self.early = ExtraUpdates(
+            model, source, config, strategy, self.step, self.last, memory, replicas
+        )
         several = strategy.num_replicas_in_sync > 1
         self.at_most = 1 if several else config["steps_per_execution"]
         batch_size = config["batch_size"]
@@ -368,6 +373,7 @@ def _iterator(
     config: Mapping[str, Any],
     strategy: tf.distribute.Strategy,
     start_step: int,
+    replicas: range | None,
 ) -> Any:
     dataset = training_dataset(
         source,
@@ -376,7 +382,7 @@ def _iterator(
         batches_per_step=len(model.schedule),
         start_step=start_step,
         num_replicas=strategy.num_replicas_in_sync,
-        replicas=Workers(strategy).replicas,
+        replicas=replicas,
     )
     return iterate(dataset, strategy)
 

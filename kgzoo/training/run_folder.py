@@ -25,6 +25,7 @@ __all__ = [
     "load_run",
     "locked",
     "read_config",
+    "read_init_from",
     "write_config",
     "write_json",
 ]
@@ -33,8 +34,9 @@ _CONFIG = "config.json"
 _LARGEST_EXAMPLE = 2**28  # numbers
 # Scores of the generator at step 0.
 UNTRAINED = "untrained.json"
-# Whose networks the run began with.
+# Whose networks the run began with, for the export's card.
 INIT_FROM = "init_from.json"
+_INIT_FROM_TYPES = {"init_from": str, "method": str, "step": int, "networks": dict}
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -83,6 +85,19 @@ def _check_record(content: Mapping[str, Any]) -> None:
     if not all(isinstance(chosen[name], str) for name in ("method", "dataset")):
         raise ValueError
     dict(content["runtime"])
+
+
+def read_init_from(workdir: Path) -> dict[str, Any] | None:
+    """Returns what `zoo.initialize` told of the model that the run began with.
+
+    None where it began with none, or the record is damaged: a card without it is no lie.
+    """
+    try:
+        content = json.loads((Path(workdir) / INIT_FROM).read_text(encoding="utf-8"))
+        fits = all(isinstance(content[key], kind) for key, kind in _INIT_FROM_TYPES.items())
+        return content if fits else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def check_resume(

@@ -52,26 +52,19 @@ def multi_worker_strategy() -> tf.distribute.Strategy:
     Must run before TensorFlow executes its first op.
 
     Raises:
-        UserError: if TF_CONFIG does not fit, the port is taken, or not all have come in time.
+        UserError: if TF_CONFIG does not fit, the port is taken, not all have come in time, or
+            TensorFlow is not one of those that this was made for.
     """
-    # Neither has a public name. Of TensorFlow's two watches the one chosen here, which asks all
-    # peers every few seconds, ends a training step with an error when one is down; the other, its
-    # coordination service, ignores SIGTERM while it waits for them.
-    from tensorflow.python.distribute import collective_all_reduce_strategy
-    from tensorflow.python.eager import context
-
     cluster = from_environment("multi_worker")
     _check_port(cluster)
-    extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
-    extended._check_health_initial_timeout = START_SECONDS
-    extended._check_health_interval = _CHECK_EVERY_SECONDS
+    leave_to_health_checks = _set_watch()
     # What it logs of a lost peer, `Lost` says in a sentence.
     tf.get_logger().addFilter(_is_news)
     logging.getLogger("absl").addFilter(_is_news)
     hint = tf.distribute.experimental.CommunicationImplementation
     chosen = hint.AUTO if tf.config.list_physical_devices("GPU") else hint.RING
     try:
-        context.context().configure_coordination_service("")
+        leave_to_health_checks("")
         return tf.distribute.MultiWorkerMirroredStrategy(
             communication_options=tf.distribute.experimental.CommunicationOptions(
                 implementation=chosen
@@ -88,6 +81,40 @@ def multi_worker_strategy() -> tf.distribute.Strategy:
             f"{START_SECONDS} s ({_reason(error)}); start the same command for each of them, and "
             "let them reach each other's ports."
         ) from None
+
+
+def _set_watch() -> Callable[[str], None]:
+    """Has TensorFlow look after the peers as often as we want, and returns what chooses that watch.
+
+    Of its two, the one chosen, which asks all peers every few seconds, ends a training step with an
+    error when one is down; the other, its coordination service, ignores SIGTERM while it waits for
+    them. Nothing of this has a public name.
+
+    Raises:
+        UserError: if this TensorFlow has not all of it: without the watch a run with a lost peer
+            would wait for ever.
+    """
+    try:
+        from tensorflow.python.distribute import collective_all_reduce_strategy
+        from tensorflow.python.eager import context
+
+        extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+        settings = {
+            "_check_health_initial_timeout": START_SECONDS,
+            "_check_health_interval": _CHECK_EVERY_SECONDS,
+        }
+        # An attribute that nobody reads could be set in any version.
+        for name in ("_check_health", *settings):
+            getattr(extended, name)
+        choose = context.context().configure_coordination_service
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"strategy='multi_worker' does not fit TensorFlow {tf.__version__} ({error}); install "
+            "the one that kgzoo asks for, or train on one machine with --strategy=mirrored."
+        ) from None
+    for name, seconds in settings.items():
+        setattr(extended, name, seconds)
+    return choose
 
 
 def _is_news(record: logging.LogRecord) -> bool:
