@@ -97,7 +97,8 @@ class ListingTest(unittest.TestCase):
         for line in lines:
             self.assertEqual(line.replace("\\|", "").count("|"), 7, line)
         row = next(line for line in lines if line.startswith("| `repulsion`"))
-        self.assertIn("| FID: hinge 1\\|2 | cpu: 1.5 hours |", row)
+        cost = claims.CLAIMS["repulsion"].budgets["cpu"]
+        self.assertIn(f"| FID: hinge 1\\|2 | cpu: {cost} |", row)
         row = next(line for line in lines if line.startswith("| `kernelnet`"))
         self.assertTrue(row.endswith("| not measured |  |"), row)
 
