@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from kgzoo.training import runtime
 
     # As a run has it: all cores, deterministic ops.
-    settings = {**vars(arguments), "to": str(arguments.to)}
+    settings = {name: value for name, value in vars(arguments).items() if name != "to"}
     settings |= {"runtime": runtime.prepare(config.compose())}
     machine = provenance.describe()
     print(
