@@ -62,7 +62,8 @@ def parse(
     except UnicodeError:
         # absl reads further flags from the file of --flagfile.
         raise UserError("--flagfile is no text in UTF-8; give another file.") from None
-    except flags.Error as error:
+    # ValueError: absl's own of `--nojson=value`.
+    except (flags.Error, ValueError) as error:
         message = " ".join(str(error).split())
         raise UserError(f"{message}; --help lists the flags.") from None
     return positional, card, overrides

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ __all__ = [
 
 _SCORES = "scores.json"
 _RESULT = "result.json"
+# Of an absolute path, whose folders are nobody's business where an export is published.
+_PATH = re.compile(r"(?<![^\s='\"])~?/[^\s'\"]+")
 
 
 def score_model(
@@ -101,11 +104,21 @@ def export_run(
         steps=model.steps_done,
         seed=config["seed"],
         scores=scores,
-        command=command,
-        config=dict(config),
-        begun=begun,
+        command=_portable(command),
+        config={**config, "data_dir": "", "init_from": _portable(config["init_from"])},
+        begun=begun and {**begun, "init_from": _portable(begun["init_from"])},
     )
     return serving.export_model(model, root, name, card)
+
+
+def _portable(text: str) -> str:
+    """Returns a command or a path without the folders of the machine; versions keep their name."""
+
+    def last(path: re.Match) -> str:
+        parts = path[0].rstrip("/").split("/")
+        return "…/" + "/".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
+
+    return _PATH.sub(last, text)
 
 
 def finish(

@@ -387,6 +387,7 @@ class MistakesTest(parameterized.TestCase, tf.test.TestCase):
         ({"correction": "printed"}, "uniform"),
         ({"correction": "corrected", "uniform": np.zeros([2, 2]), "volume": 0.0}, "volume=0"),
         ({"correction": "corrected", "uniform": np.zeros([2, 3])}, "3 features"),
+        ({"correction": "corrected", "uniform": np.zeros([0, 2])}, "uniform has no points"),
     )
     def test_options(self, options, words):
         with self.assertRaisesRegex(UserError, words):

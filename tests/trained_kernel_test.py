@@ -135,7 +135,7 @@ class LossesTest(parameterized.TestCase, tf.test.TestCase):
         model = contract.compiled("rep_dk")
         weight = model.critic.trainable_variables[0]
         weight.assign(tf.fill(weight.shape, float("nan")))
-        logs = model.train_step(tf.constant(contract.source("rep_dk").examples[:8]))
+        logs = tf.function(model.train_step)(contract.source("rep_dk").examples[:8])
         self.assertTrue(np.isnan(logs["critic_loss"]))
         self.assertTrue(np.isnan(logs["kernel_smallest_eigenvalue"]))
 

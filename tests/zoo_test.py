@@ -362,11 +362,16 @@ class RunTest(Home, tf.test.TestCase):
         cards = [*(second / "export").glob("*/*/MODEL_CARD.md"), *by_hand.glob("*/1/MODEL_CARD.md")]
         self.assertLen(cards, 3)
         for card in cards:
-            line = f"| fine-tuned from | `{preset}` (`gan`, step 2, SHA-256 `{record['sha256']}`; "
+            name, sha256 = preset.parent.name, record["sha256"]
+            line = f"| fine-tuned from | `…/{name}/1` (`gan`, step 2, SHA-256 `{sha256}`; "
             self.assertIn(line + "taken: generator ", card.read_text(encoding="utf-8"))
             facts = json.loads((card.parent / "preset.json").read_text(encoding="utf-8"))
-            self.assertEqual({**facts["begun"], "path": record["path"]}, record)
+            told = {"path": record["path"], "init_from": record["init_from"]}
+            self.assertEqual({**facts["begun"], **told}, record)
             self.assertNotIn("path", facts["begun"])
+            # Nothing of a published export says where things lay.
+            for each in (card.read_text(encoding="utf-8"), json.dumps(facts, ensure_ascii=False)):
+                self.assertNotIn(str(self.folder), each)
         for damaged in ("{", "[1]", "{}", json.dumps({**record, "step": "2"})):
             (second / "init_from.json").write_text(damaged)
             self.assertIsNone(run_folder.read_init_from(second))

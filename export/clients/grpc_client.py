@@ -55,7 +55,7 @@ def response_pngs(response) -> list[bytes]:
         raise rest.ClientError(
             f"the response holds {sorted(found)} and no image_bytes; ask for sample_png."
         )
-    files = found["image_bytes"].tolist()
+    files = found["image_bytes"].ravel().tolist()
     rest.check_pngs(files)
     return files
 

@@ -70,7 +70,7 @@ def pngs(reply: bytes) -> list[bytes]:
 
 def check_pngs(files: list[bytes]) -> None:
     """Raises a ClientError unless all files are PNG."""
-    if not all(file.startswith(_PNG) for file in files):
+    if not all(isinstance(file, bytes) and file.startswith(_PNG) for file in files):
         raise ClientError("the reply holds files that are no PNG; ask a model of kgzoo.")
 
 

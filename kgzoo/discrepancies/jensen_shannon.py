@@ -102,6 +102,8 @@ def jensen_shannon(
     value = first + second
     if correction != "none":
         points, _ = as_points(tf.cast(as_numbers("uniform", uniform), real.dtype), real)
+        if points.shape[0] == 0:
+            raise UserError("uniform has no points; give at least one of the bounded set.")
         # No own point keeps both densities from vanishing there.
         refuse_overflow("jensen_shannon", uniform=points, real=real, fake=fake)
         p = densities.log_real(_squared_distances(points, real))
