@@ -151,6 +151,14 @@ class ReadingTest(RunsTest):
         self.assertIn("critic_loss", content)
         self.assertIn("step 50", content)
 
+    def test_stopped_before_its_first_line(self):
+        run = self.make(lines=[], steps=(0,))
+        for name in ("step_00000007", "step_00000014", "step_9.tmp", ".step_00000099"):
+            (run / "checkpoints" / name).mkdir(parents=True)
+        (read,) = self.read(run)
+        self.assertEqual(read.last_step, 14)
+        self.assertIn("14 of 100", self.page(run))
+
     def test_a_new_run_has_no_record_yet(self):
         run = self.make(lines=[], steps=())
         (run / "metrics.jsonl").unlink()

@@ -16,6 +16,7 @@ __all__ = ["Run", "read_all"]
 
 _CARD = "MODEL_CARD.md"
 _STEP = re.compile(r"step_(\d{1,15})\.png")
+_SAVED = re.compile(r"step_(\d{1,15})")
 
 
 @dataclasses.dataclass
@@ -29,7 +30,7 @@ class Run:
         version: of kgzoo.
         command: what trained it; may be empty.
         series: (step, value) pairs by metric, steps ascending; a value may be NaN or infinite.
-        last_step: of metrics.jsonl, or of the scores.
+        last_step: of metrics.jsonl, of the scores or of a checkpoint, whichever is the highest.
         resumes: steps from which the record starts again.
         scores: contents of scores.json, or None.
         result: contents of result.json, which is written when all is done; empty before.
@@ -123,8 +124,10 @@ def _read_run(run: Run, has_config: bool) -> None:
     run.scores = _object(run, "scores.json")
     run.result = _object(run, "result.json") or {}
     scored = number((run.scores or {}).get("step"))
-    if run.last_step is None and scored is not None and math.isfinite(scored):
-        run.last_step = scored
+    saved = [_SAVED.fullmatch(path.name) for path in (run.path / "checkpoints").glob("step_*")]
+    reached: list[float] = [int(match[1]) for match in saved if match]
+    reached += [step for step in (run.last_step, scored) if step is not None]
+    run.last_step = max((step for step in reached if math.isfinite(step)), default=None)
     found = [(_STEP.fullmatch(path.name), path) for path in (run.path / "samples").glob("*.png")]
     run.pictures = sorted((int(match[1]), path) for match, path in found if match)
 
