@@ -534,7 +534,9 @@ class BrowserTest(RunsTest):
         folders += [self.make(f"run{i}", seed=i, lines=[]) for i in range(10)]
         path = self.folder / "page.html"
         path.write_text(self.page(*folders), encoding="utf-8")
-        browser = Browser(self.folder / "profile")
+        # The browser's own processes may write there for a moment after its end.
+        profile = self.enterContext(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        browser = Browser(pathlib.Path(profile))
         self.addCleanup(browser.close)
         colours = set()
         for width, dark in ((1280, False), (375, False), (375, True)):
