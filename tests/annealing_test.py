@@ -11,7 +11,7 @@ import unittest
 from kgzoo.errors import UserError
 from kgzoo.reproductions import annealing
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
 class AnnealingTest(unittest.TestCase):

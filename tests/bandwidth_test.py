@@ -14,7 +14,7 @@ from kgzoo import data
 from kgzoo.errors import UserError
 from kgzoo.reproductions import bandwidth
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
 def _plain(real, fake, sigma):

@@ -292,7 +292,7 @@ class ClientsTest(Exported, tf.test.TestCase):
         with self.assertRaisesRegex(rest.ClientError, "no PNG"):
             rest.pngs(b'{"predictions": [{"b64": "AAAA"}]}')
 
-    @unittest.skipUnless(shutil.which("curl"), "there is no curl")
+    @unittest.skipUnless(shutil.which("curl"), "there is no curl on the PATH")
     def test_the_shell_client(self):
         def run(*line):
             script = ["sh", EXPORT / "clients" / "sample.sh"]

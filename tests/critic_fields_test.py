@@ -136,7 +136,7 @@ class ConstrainedTest(parameterized.TestCase):
 
 
 class RunTest(unittest.TestCase):
-    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
     def test_run_writes_picture_and_the_papers_claim(self):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)

@@ -254,7 +254,7 @@ class DistancesTest(parameterized.TestCase):
         self.assertTrue(np.all(maps["smmd_optimised"] <= maps["gcmmd_optimised"] * (1 + 1e-6)))
         self.assertTrue(np.all(maps["gcmmd_10"] <= maps["gcmmd_optimised"] * (1 + 1e-6)))
 
-    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
     def test_run_writes_picture_and_numbers(self):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name) / "new"

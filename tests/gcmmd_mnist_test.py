@@ -22,7 +22,7 @@ from kgzoo.errors import UserError
 from kgzoo.evaluation import pictures
 from kgzoo.reproductions import gcmmd_mnist
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
 def _write_run(workdir, kid=0.5):

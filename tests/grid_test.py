@@ -103,7 +103,7 @@ def score(place, seed, method, width=32.0):
 class GridCase(unittest.TestCase):
     def setUp(self):
         if importlib.util.find_spec("matplotlib") is None:
-            self.skipTest("needs matplotlib")
+            self.skipTest("matplotlib is not installed")
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
         child = self.folder / "child.py"
         child.write_text(CHILD)

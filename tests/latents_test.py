@@ -14,7 +14,7 @@ from kgzoo.errors import UserError
 from kgzoo.reproductions import latents, nll_runs
 from kgzoo.training import loop
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
 def clusters(count, distance, seed=0):

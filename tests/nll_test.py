@@ -21,7 +21,7 @@ from kgzoo.evaluation import ais
 from kgzoo.reproductions import figure, nll, nll_runs
 from kgzoo.training import loop, run_folder
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 TINY = {"arms": "sivi,vae", "steps": 30, "test_points": 4, "chains": 2, "temperatures": 20}
 
 

@@ -15,7 +15,7 @@ import pytest
 from kgzoo.errors import UserError
 from kgzoo.reproductions import projection
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 
 
 class ProjectionTest(unittest.TestCase):

@@ -17,7 +17,7 @@ from kgzoo import config
 from kgzoo.errors import UserError
 from kgzoo.reproductions import ring, toy_runs
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 SMALL = {"network": "mlp_two", "generator_width": 8, "critic_width": 8, "latent_dim": 2}
 SMALL |= {"batch_size": 16, "latent_distribution": "normal", "ema_half_life_images": 0.0}
 

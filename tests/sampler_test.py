@@ -17,7 +17,7 @@ from scipy import optimize, stats
 from kgzoo.errors import UserError
 from kgzoo.reproductions import figure, sampler
 
-DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "needs matplotlib")
+DRAWS = unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
 LAPLACE = stats.laplace(0, 2)
 LEFT, RIGHT = stats.norm(-2, 1), stats.norm(2, 1)
 GRID = np.concatenate([np.linspace(-12, 12, 48), [-40.0, -0.01, 0.01, 40.0]])
