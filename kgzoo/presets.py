@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 from kgzoo.errors import UserError, shown, suggest
 
 __all__ = ["FACTS_FILE", "HOME", "PRESET_FILE", "Model", "check_whole", "facts", "find"]
-__all__ += ["list_models", "sha256"]
+__all__ += ["list_models", "sha256", "version_folders"]
 
 PRESET_FILE = "model.keras"
 FACTS_FILE = "preset.json"
 # The environment variable.
 HOME = "KGZOO_HOME"
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)(?:/([0-9]+))?")
-_VERSION = re.compile(r"[1-9][0-9]*")
+_VERSION = re.compile(r"[0-9]{1,15}")
 
 
 class Model(NamedTuple):
@@ -53,8 +53,7 @@ def list_models() -> list[Model]:
     found: dict[tuple[str, int], Model] = {}
     for folder in _folders():
         for name in sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)):
-            for version in _versions(folder / name):
-                path = folder / name / str(version) / PRESET_FILE
+            for version, path in _presets(folder / name).items():
                 about = facts(path)
                 told = (about.get("method"), about.get("dataset"))
                 # An earlier folder's goes before.
@@ -82,14 +81,14 @@ def find(name_or_path: str | os.PathLike) -> Path:
         named = None
     name, version = named.groups() if named else (text, None)
     folders = list(_folders()) if named else []
-    known = {folder: _versions(folder / name) for folder in folders}
-    for folder, versions in known.items():
+    known = [_presets(folder / name) for folder in folders]
+    for versions in known:
         if versions and (version is None or int(version) in versions):
-            return folder / name / str(int(version or versions[-1])) / PRESET_FILE
+            return versions[int(version or max(versions))]
     path = Path(text).expanduser()
     if _is(Path.exists, path):
         return _at(path)
-    every = sorted({each for versions in known.values() for each in versions})
+    every = sorted({each for versions in known for each in versions})
     if every:
         raise UserError(
             f"{name} has no version {version}; choose {', '.join(map(str, every))}, or leave the "
@@ -123,8 +122,8 @@ def _at(path: Path) -> Path:
         return path / PRESET_FILE
     if _is(Path.is_file, path / "config.json"):
         return path
-    if versions := _versions(path):
-        return path / str(versions[-1]) / PRESET_FILE
+    if versions := _presets(path):
+        return versions[max(versions)]
     raise UserError(
         f"{path} holds no {PRESET_FILE} and no run; give a run folder, an export's folder or a "
         ".keras file."
@@ -172,12 +171,33 @@ def _folders() -> Iterator[Path]:
         yield root / "export"
 
 
-def _versions(folder: Path) -> list[int]:
-    """Returns the versions in a model's folder that have a preset, ascending."""
+def version_folders(folder: str | os.PathLike) -> dict[int, list[Path]]:
+    """Returns the folders of a model's versions, as a server reads their names, ascending.
+
+    007 is 7: of folders that mean one version the one with the shortest name is first.
+    None when there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    folder = Path(folder)
+    children = folder.iterdir() if folder.is_dir() else ()
+    numbered = [path for path in children if _VERSION.fullmatch(path.name)]
+    found: dict[int, list[Path]] = {}
+    for path in sorted(numbered, key=lambda each: (int(each.name), len(each.name))):
+        found.setdefault(int(path.name), []).append(path)
+    return found
+
+
+def _presets(folder: Path) -> dict[int, Path]:
+    """Returns the presets in a model's folder by their version, ascending."""
     if not _is(Path.is_dir, folder):
-        return []
-    names = [path.name for path in folder.iterdir() if _VERSION.fullmatch(path.name)]
-    return sorted(int(name) for name in names if (folder / name / PRESET_FILE).is_file())
+        return {}
+    whole = {
+        version: [path / PRESET_FILE for path in paths if (path / PRESET_FILE).is_file()]
+        for version, paths in version_folders(folder).items()
+    }
+    return {version: presets[0] for version, presets in whole.items() if presets}
 
 
 def _is(test: Any, path: Path) -> bool:

@@ -140,9 +140,9 @@ class LoadTest(Home, tf.test.TestCase):
         self.assertEqual(set(facts["versions"]), {"kgzoo", "tensorflow", "keras"})
 
     def test_list_and_order_of_places(self):
-        # Versions are numbers, and a name of KGZOO_HOME goes before that of a clone.
+        # Versions are numbers, 007 is 7, and a name of KGZOO_HOME goes before that of a clone.
         home, clone = self.folder / "home", self.folder / "clone"
-        for folder, versions in ((home, ("2", "10", "x")), (clone, ("10", "30"))):
+        for folder, versions in ((home, ("2", "007", "10", "x")), (clone, ("10", "30"))):
             for version in versions:
                 shutil.copytree(self.path, folder / "a" / version)
         (home / "empty" / "1").mkdir(parents=True)
@@ -150,10 +150,11 @@ class LoadTest(Home, tf.test.TestCase):
         with mock.patch.object(presets, "_folders", lambda: iter([home, clone])):
             listed = kgzoo.list_models()
             self.assertEqual(presets.find("a"), home / "a" / "10" / "model.keras")
+            self.assertEqual(presets.find("a/7"), home / "a" / "007" / "model.keras")
             self.assertEqual(presets.find("a/30"), clone / "a" / "30" / "model.keras")
-        self.assertEqual([model.version for model in listed], [2, 10, 30])
-        self.assertEqual([model.method for model in listed], [None, "smmd", "smmd"])
-        self.assertEqual(listed[1].path, home / "a" / "10" / "model.keras")
+        self.assertEqual([model.version for model in listed], [2, 7, 10, 30])
+        self.assertEqual([model.method for model in listed], [None, "smmd", "smmd", "smmd"])
+        self.assertEqual(listed[2].path, home / "a" / "10" / "model.keras")
 
     def test_refusals(self):
         self.refuses("did you mean 'smmd_test'", "smmd_tset")

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kgzoo import catalog
+from kgzoo import catalog, presets
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
 from kgzoo.evaluation.json_lines import number
@@ -18,7 +18,6 @@ __all__ = ["Export", "Exports", "read_all"]
 
 _CARD, _PICTURE, _PRESET = "MODEL_CARD.md", "samples.png", "preset.json"
 _LARGEST = 2_000_000  # bytes of a card or of a preset's record
-_VERSION = re.compile(r"[0-9]{1,15}")
 # A line of the card's first table, and the first command below it.
 _FACT = re.compile(r"^\| (.+?) \| (.*) \|$", re.MULTILINE)
 _COMMAND = re.compile(r"^```sh\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
@@ -108,20 +107,17 @@ def read_all(root: str | os.PathLike) -> Exports:
 
 
 def _versions(folder: Path, problems: list[str]) -> dict[int, Path]:
-    """Returns the folders of a model's versions, as TensorFlow Serving reads them: 007 is 7."""
+    """Returns the folders of a model's versions that hold an export."""
     paths: dict[int, Path] = {}
-    children = folder.iterdir() if folder.is_dir() else ()
-    # The shortest name first: 7 goes before 007.
-    for path in sorted(children, key=lambda child: (len(child.name), child.name)):
-        if not _VERSION.fullmatch(path.name):
-            continue
-        try:
-            is_export = (path / "saved_model.pb").is_file()
-        except OSError as error:
-            problems.append(f"{path} cannot be read ({files.reason(error)}).")
-            continue
-        if is_export and (other := paths.setdefault(int(path.name), path)) is not path:
-            problems.append(f"{path} is the same version as {other} and left out.")
+    for version, candidates in presets.version_folders(folder).items():
+        for path in candidates:
+            try:
+                is_export = (path / "saved_model.pb").is_file()
+            except OSError as error:
+                problems.append(f"{path} cannot be read ({files.reason(error)}).")
+                continue
+            if is_export and (other := paths.setdefault(version, path)) is not path:
+                problems.append(f"{path} is the same version as {other} and left out.")
     return paths
 
 

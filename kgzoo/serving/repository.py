@@ -8,11 +8,11 @@ Each `FOLDER/<name>/` with a version in it, as `python -m kgzoo.export` writes i
 import argparse
 import os
 import pathlib
-import re
 import sys
 
 from kgzoo.errors import UserError
 from kgzoo.evaluation import files
+from kgzoo.presets import version_folders
 from kgzoo.serving.versions import NAME
 
 __all__ = ["CONFIG_FILE", "model_names", "models_config", "write_models_config"]
@@ -26,7 +26,6 @@ _HEAD = """\
 # base_path is the folder above the versions and must be absolute: as written, this folder, or the
 # export folder of a run, is to be mounted or linked at /models (see README.md here).
 """
-_VERSION = re.compile(r"[0-9]+")
 _ENTRY = """\
   config {{
     name: "{name}"
@@ -44,11 +43,8 @@ def model_names(folder: str | os.PathLike) -> list[str]:
 
 
 def _is_model(folder: pathlib.Path) -> bool:
-    # A server reads a version 007 as 7.
-    versions = folder.iterdir() if folder.is_dir() else ()
-    return any(
-        _VERSION.fullmatch(path.name) and (path / "saved_model.pb").is_file() for path in versions
-    )
+    versions = version_folders(folder).values()
+    return any((path / "saved_model.pb").is_file() for paths in versions for path in paths)
 
 
 def models_config(names: list[str], mount: str = "/models") -> str:

@@ -13,8 +13,9 @@ import shutil
 from collections.abc import Iterator
 
 from kgzoo.errors import UserError
+from kgzoo.presets import version_folders
 
-__all__ = ["NAME", "check_name", "existing_versions", "new_version"]
+__all__ = ["NAME", "check_name", "new_version"]
 
 _TEMPORARY_PREFIX = ".tmp-"
 
@@ -33,13 +34,6 @@ def check_name(name: str) -> str:
             "a letter first."
         )
     return name
-
-
-def existing_versions(folder: str | os.PathLike) -> list[int]:
-    """Returns the versions in a model's folder, ascending; none when there is no such folder."""
-    folder = pathlib.Path(folder)
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]+", name))
 
 
 @contextlib.contextmanager
@@ -63,7 +57,7 @@ def new_version(
     with _only_writer(folder):
         for leftover in folder.glob(f"{_TEMPORARY_PREFIX}*"):
             shutil.rmtree(leftover)
-        taken = existing_versions(folder)
+        taken = version_folders(folder)
         if version is None:
             version = max(taken, default=0) + 1
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
