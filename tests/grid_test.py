@@ -47,6 +47,9 @@ action = plans.get(place, "ok")
 first = not (work / "checkpoints" / "step_00000005").exists()
 def save():
     (work / "checkpoints" / "step_00000005").mkdir(exist_ok=True)
+if action == "slow":
+    print("step 3/10  7 images/s\nstep 4/10  8 images/s", flush=True)
+    time.sleep(1)
 if action == "hang" and first:
     def stop(number, frame):
         save()
@@ -256,6 +259,16 @@ class RunsTest(GridCase):
         self.calls()
         self.run_grid()
         self.assertEqual(self.calls(), ["quick/b/seed0", "quick/a/seed1", "quick/b/seed1"])
+
+    def test_what_a_child_printed_last_is_shown_once(self):
+        self.plan({"quick/a/seed1": "slow"})
+        with (
+            mock.patch.object(grid_runs, "_TOLD_EVERY_SECONDS", 0.05),
+            contextlib.redirect_stderr(io.StringIO()) as told,
+        ):
+            self.run_grid()
+        self.assertEqual(told.getvalue().count("  step 4/10  8 images/s\n"), 1)
+        self.assertNotIn("step 3/10", told.getvalue())
 
     def test_choices_are_made_with_a_seed_of_their_own(self):
         widths = {"narrow": {"critic_width": 5}, "wide": {"critic_width": 50}}

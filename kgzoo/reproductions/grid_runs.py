@@ -35,6 +35,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # to try again.
 _ATTEMPTS = 3
 _SAID_LAST = 4000  # bytes at the end of a log
+# How often the last line of a child's log is shown.
+_TOLD_EVERY_SECONDS = 30.0
 _DIVERGED = re.compile(r"^kgzoo: (step (\d+): .*start anew in another --workdir.*)$", re.MULTILINE)
 _USER_ERROR, _SIGNALLED = 2, (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
@@ -210,14 +212,32 @@ def _child(run: Run, stop: "_StopSignal") -> tuple[int, str]:
         ) as child:
             try:
                 stop.pass_on_to(child)
-                code = child.wait()
+                code = _wait(child, log, start)
             finally:
                 stop.pass_on_to(None)
                 if child.poll() is None:
                     child.terminate()
+    return code, _end_of(log, start)
+
+
+def _wait(child: subprocess.Popen, log: pathlib.Path, start: int) -> int:
+    """Returns the code of a child; until then shows now and then what it printed last."""
+    told = ""
+    while True:
+        try:
+            return child.wait(timeout=_TOLD_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            line = _end_of(log, start).rstrip().rpartition("\n")[2]
+            if line != told:
+                _say(f"  {line}")
+            told = line
+
+
+def _end_of(log: pathlib.Path, start: int) -> str:
+    """Returns the end of a log, nothing of what stands before byte `start`."""
     with open(log, "rb") as output:
         output.seek(max(start, output.seek(0, os.SEEK_END) - _SAID_LAST))
-        return code, output.read().decode(errors="replace")
+        return output.read().decode(errors="replace")
 
 
 def _outcome(run: Run, code: int, said: str) -> dict[str, Any]:
