@@ -183,7 +183,7 @@ class GaussiansTest(parameterized.TestCase):
         self.assertGreaterEqual(found.value, rival * (1 - 1e-6))
 
     @unittest.skipUnless(
-        all(importlib.util.find_spec(name) for name in ("cvxpy", "clarabel")), "cvxpy is not installed"
+        all(importlib.util.find_spec(name) for name in ("cvxpy", "clarabel")), "no cvxpy"
     )
     def test_lipmmd_equals_the_packages_discrepancy(self):
         from kgzoo.discrepancies.lipschitz import lipmmd
