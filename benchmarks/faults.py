@@ -192,7 +192,7 @@ def _harm(workdir: pathlib.Path, whole: pathlib.Path) -> Iterator[str]:
         yield from bears(f"checkpoint {step}", same)
     exports = workdir / "export" / _NAME
     wanted = whole / "export" / _NAME / "1"
-    for version in versions.existing_versions(exports):
+    for version in versions.version_folders(exports):
         same = lambda v=version: _samples(exports / str(v)) == _samples(wanted)  # noqa: E731
         yield from bears(f"export {version}", same)
     for path in sorted(workdir.glob("*.json")):

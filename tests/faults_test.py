@@ -195,7 +195,7 @@ class FullDiskTest(FaultsTestCase):
                     lambda: serving.export_model(model, root, "name", CARD),
                     *(root / "name", reason, "make room"),
                 )
-            self.assertEqual(versions.existing_versions(root / "name"), [1])
+            self.assertEqual(list(versions.version_folders(root / "name")), [1])
         with faults.read_only(root):
             with self.assertRaisesRegex(UserError, "cannot be written to .*Read-only"):
                 serving.export_model(model, root, "name", CARD)
@@ -632,7 +632,7 @@ class ClockTest(FaultsTestCase):
                     (temporary / "data").write_text("whole")
                 self.assertEqual(final.name, str(number))
                 self.date(final, 365 - 100 * number)
-        self.assertEqual(versions.existing_versions(self.workdir), [1, 2, 3])
+        self.assertEqual(list(versions.version_folders(self.workdir)), [1, 2, 3])
 
 
 if __name__ == "__main__":

@@ -453,18 +453,18 @@ class VersionsTest(tf.test.TestCase):
         return final
 
     def test_counts_up_from_the_highest(self):
-        self.assertEqual(versions.existing_versions(self.folder), [])
+        self.assertEqual(list(versions.version_folders(self.folder)), [])
         self.assertEqual(self.write().name, "1")
         self.assertEqual(self.write(5).name, "5")
         self.assertEqual(self.write().name, "6")
         self.assertEqual(self.write(2).name, "2")
-        self.assertEqual(versions.existing_versions(self.folder), [1, 2, 5, 6])
+        self.assertEqual(list(versions.version_folders(self.folder)), [1, 2, 5, 6])
 
     def test_what_a_killed_export_left_is_removed(self):
         leftover = self.folder / ".tmp-1" / "variables"
         leftover.mkdir(parents=True)
         (leftover / "data").write_text("half")
-        self.assertEqual(versions.existing_versions(self.folder), [])
+        self.assertEqual(list(versions.version_folders(self.folder)), [])
         self.assertEqual((self.write() / "variables" / "data").read_text(), "1")
         self.assertEqual(os.listdir(self.folder), ["1"])
 
@@ -481,7 +481,7 @@ class VersionsTest(tf.test.TestCase):
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual(versions.existing_versions(self.folder), [1, 2, 3, 4])
+        self.assertEqual(list(versions.version_folders(self.folder)), [1, 2, 3, 4])
         for version in "1234":
             data = self.folder / version / "variables" / "data"
             self.assertEqual(data.read_text(), version)

@@ -22,12 +22,12 @@ from tensorflow_serving.apis import prediction_log_pb2
 import kgzoo
 from c_loader import CExport
 from kgzoo import presets
-from kgzoo.serving import repository, versions, warmup
+from kgzoo.serving import repository, warmup
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = pathlib.Path(os.environ.get("KGZOO_EXPORTS", ROOT / "export"))
 EXPORTS = {
-    name: FOLDER / name / str(max(versions.existing_versions(FOLDER / name)))
+    name: list(presets.version_folders(FOLDER / name).values())[-1][0]
     for name in repository.model_names(FOLDER)
 }
 # A decorator wants one case, also where the class is skipped.
