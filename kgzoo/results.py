@@ -104,11 +104,23 @@ def export_run(
         steps=model.steps_done,
         seed=config["seed"],
         scores=scores,
-        command=_portable(command),
+        command=_portable(_anywhere(command)),
         config={**config, "data_dir": "", "init_from": _portable(config["init_from"])},
         begun=begun and {**begun, "init_from": _portable(begun["init_from"])},
     )
     return serving.export_model(model, root, name, card)
+
+
+def _anywhere(command: str) -> str:
+    """Returns a command without its folder of data sets, as the recorded config goes without."""
+    kept, skipped = [], False
+    for word in shlex.split(command):
+        flag, equals, _ = word.partition("=")
+        names_it = flag in ("--data_dir", "-data_dir", "--config.data_dir", "-config.data_dir")
+        if not names_it and not skipped:
+            kept.append(word)
+        skipped = names_it and not equals
+    return shlex.join(kept)
 
 
 def _portable(text: str) -> str:

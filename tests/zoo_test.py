@@ -346,7 +346,7 @@ class RunTest(Home, tf.test.TestCase):
             self.assertAllClose(begun[1], donor.sample(4), atol=1e-5)
             # More steps: a resume, which needs the preset no more.
             shutil.rmtree(first)
-            more = ["--steps=3", "--seed=9"]
+            more = ["--steps=3", "--seed=9", "--data_dir=/some/where"]
             self.assertEqual(self.train(second, f"--init_from={preset}", *more), 0)
             self.assertLen(begun, 2)
             with self.assertRaisesRegex(UserError, "init_from"):
@@ -370,6 +370,9 @@ class RunTest(Home, tf.test.TestCase):
             told = {"path": record["path"], "init_from": record["init_from"]}
             self.assertEqual({**facts["begun"], **told}, record)
             self.assertNotIn("path", facts["begun"])
+            # No folder of this machine, in a line that works on others.
+            self.assertIn("--seed=9", facts["command"])
+            self.assertNotIn("data_dir", facts["command"])
             # Nothing of a published export says where things lay.
             for each in (card.read_text(encoding="utf-8"), json.dumps(facts, ensure_ascii=False)):
                 self.assertNotIn(str(self.folder), each)
