@@ -161,7 +161,7 @@ settings, their slots being fresh:
 import kgzoo
 
 model = kgzoo.load("{name}/{version}")  # KGZOO_HOME is the folder that holds {name}/
-model.fit(images, batch_size=64)        # uint8, or floats in [0, 1]
+model.fit(images, batch_size=64)  # uint8, or floats in [0, 1]
 ```"""
 
 
