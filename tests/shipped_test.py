@@ -58,42 +58,54 @@ def request(signature, count):
 
 @unittest.skipUnless(EXPORTS, f"there is no export in {FOLDER.name}/")
 class ShippedTest(tf.test.TestCase, parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The first request for a signature prepares it: each export is opened once for all tests.
+        cls.stack, cls.opened = contextlib.ExitStack(), {}
+        cls.addClassCleanup(cls.stack.close)
+
+    def in_c(self, path):
+        """The export, open in the C API."""
+        if path not in self.opened:
+            self.opened[path] = self.stack.enter_context(CExport(path))
+        return self.opened[path]
+
     @parameterized.named_parameters(*EACH)
     def test_answers_c_as_python(self, path):
         """Every signature, at batch sizes that nobody compiled."""
         loaded = tf.saved_model.load(str(path))
-        with CExport(path) as export:
-            self.assertCountEqual(export.signatures, loaded.signatures)
-            for name, signature in export.signatures.items():
-                for count in (1, 3):
-                    asked = request(signature, count)
-                    wanted = loaded.signatures[name](
-                        **{key: tf.constant(value) for key, value in asked.items()}
-                    )
-                    found = export.ask(name, **asked)
-                    self.assertCountEqual(found, wanted)
-                    for key, value in found.items():
-                        self.assertLen(value, count)
-                        if value.dtype == object:
-                            self.assertAllEqual(value, wanted[key])
-                        else:
-                            self.assertAllClose(value, wanted[key], rtol=1e-4, atol=1e-4, msg=name)
+        export = self.in_c(path)
+        self.assertCountEqual(export.signatures, loaded.signatures)
+        for name, signature in export.signatures.items():
+            for count in (1, 3):
+                asked = request(signature, count)
+                wanted = loaded.signatures[name](
+                    **{key: tf.constant(value) for key, value in asked.items()}
+                )
+                found = export.ask(name, **asked)
+                self.assertCountEqual(found, wanted)
+                for key, value in found.items():
+                    self.assertLen(value, count)
+                    if value.dtype == object:
+                        self.assertAllEqual(value, wanted[key])
+                    else:
+                        self.assertAllClose(value, wanted[key], rtol=1e-4, atol=1e-4, msg=name)
 
     @parameterized.named_parameters(*EACH)
     def test_the_warm_up_replays(self, path):
-        seen = set()
-        with CExport(path) as export:
-            for record in tf.data.TFRecordDataset(str(path / warmup.WARMUP_FILE)):
-                log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-                asked = log.predict_log.request
-                self.assertEqual(asked.model_spec.name, path.parent.name)
-                tensors = {key: tf.make_ndarray(value) for key, value in asked.inputs.items()}
-                name = asked.model_spec.signature_name
-                for value in export.ask(name, **tensors).values():
-                    seen.add((name, len(value)))
-                    if value.dtype == np.float32:
-                        self.assertAllInSet(np.isfinite(value), [True])
-            self.assertEqual(seen, {(name, n) for name in export.signatures for n in (1, 2)})
+        seen, export = set(), self.in_c(path)
+        for record in tf.data.TFRecordDataset(str(path / warmup.WARMUP_FILE)):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            asked = log.predict_log.request
+            self.assertEqual(asked.model_spec.name, path.parent.name)
+            tensors = {key: tf.make_ndarray(value) for key, value in asked.inputs.items()}
+            name = asked.model_spec.signature_name
+            for value in export.ask(name, **tensors).values():
+                seen.add((name, len(value)))
+                if value.dtype == np.float32:
+                    self.assertAllInSet(np.isfinite(value), [True])
+        self.assertEqual(seen, {(name, n) for name in export.signatures for n in (1, 2)})
 
     @parameterized.named_parameters(*EACH)
     def test_lists_what_the_card_says(self, path):
@@ -131,8 +143,7 @@ class ShippedTest(tf.test.TestCase, parameterized.TestCase):
         model = kgzoo.load(path)
         images = model.sample(3, seed=5)
         seeds = np.array([[5, index] for index in range(3)], np.int32)
-        with CExport(path) as export:
-            answer = export.ask("sample", seed=seeds)
+        answer = self.in_c(path).ask("sample", seed=seeds)
         key = "images" if model.kind == "image" else "samples"
         wanted = images / 255 if images.dtype == np.uint8 else images
         # Bytes are rounded.
