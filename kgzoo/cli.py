@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
+from kgzoo import outside
 from kgzoo.errors import UserError, suggest
 
 __all__ = ["Overrides", "help_text", "main", "parse", "quiet_tensorflow", "run"]
@@ -116,7 +117,7 @@ def run(verb: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     """Runs a verb and exits: 0, or 2 after printing the sentence of a `UserError`."""
     argv = list(sys.argv if argv is None else argv)
     try:
-        if os.environ.get("KGZOO_METHODS"):
+        if outside.files():
             # A method's file imports TensorFlow, whenever the catalogue asks for it.
             quiet_tensorflow()
         code = verb(argv) or 0

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from kgzoo.errors import UserError, shown
 
-__all__ = ["rows"]
+__all__ = ["files", "rows"]
 
 _GROUP = "kgzoo.methods"
 _VARIABLE = "KGZOO_METHODS"
@@ -29,6 +29,22 @@ _Row = TypeVar("_Row")
 # The rows by name, None before they were read, and what the variable was when they were.
 _found: dict[str, Any] | None = None
 _asked = ""
+
+
+def files() -> list[str]:
+    """Returns the paths that the variable names.
+
+    Raises:
+        UserError: one is no file.
+    """
+    paths = list(filter(None, os.environ.get(_VARIABLE, "").split(os.pathsep)))
+    for path in paths:
+        if not Path(path).expanduser().is_file():
+            raise UserError(
+                f"{_VARIABLE}={path} is no file; name a Python file that has ROWS, a list of "
+                "kgzoo.catalog.Row."
+            )
+    return paths
 
 
 def rows(kind: type[_Row], taken: Collection[str]) -> dict[str, _Row]:
@@ -62,7 +78,7 @@ def _read(kind: type[_Row], taken: Collection[str]) -> dict[str, _Row]:
     for point in metadata.entry_points(group=_GROUP):
         where = f"the entry point {point.name} = {point.value} of {_GROUP}"
         sources.append((where, point.load))
-    for path in filter(None, os.environ.get(_VARIABLE, "").split(os.pathsep)):
+    for path in files():
         sources.append((f"{_VARIABLE}={path}", lambda path=path: _run(Path(path)).ROWS))
     found: dict[str, _Row] = {}
     for where, load in sources:
