@@ -45,7 +45,8 @@ WIDER = {"bfloat16", "float32", "float64"}
 class SupportTest(parameterized.TestCase):
     @parameterized.parameters(
         ({"avx512f", "amx_tile", "amx_bf16"}, [], True),
-        ({"avx512f", "avx512_bf16"}, [], False),
+        ({"avx512f", "avx512_bf16"}, [], True),
+        ({"avx512f", "avx512_vnni"}, [], False),
         ({"amx_int8", "amx_tile"}, [], False),
         (set(), [], False),
         # The device decides, and not the CPU beside it.

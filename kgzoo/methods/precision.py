@@ -13,9 +13,9 @@ import tensorflow as tf
 __all__ = ["PRECISIONS", "Accelerator", "present", "resolve", "supports_fast_bfloat16"]
 
 PRECISIONS = ("float32", "mixed_bfloat16", "auto")
-# Tiles of bfloat16. AVX-512's own instructions for it (avx512_bf16) are fast too, two thirds of the
-# time in float32 (benchmarks/README.md), but the quality of what they train is not measured yet.
-_FAST_CPU_FLAGS = frozenset({"amx_bf16"})
+# AMX, and AVX-512's own instructions, with which a step takes two thirds of its time in float32 and
+# scores stay within the noise of seeds (benchmarks/README.md, "Precision").
+_FAST_CPU_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 # NVIDIA's Ampere, the first with bfloat16 in its matrix units.
 _LEAST_CAPABILITY = (8, 0)
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
