@@ -34,6 +34,13 @@ def fine_tune(model, images: np.ndarray, steps: int, rate_factor: float) -> None
     import keras
     import tensorflow as tf
 
+    class Progress(keras.callbacks.Callback):
+        """Rewrites one line; Keras's own bar, with all losses, is longer than most."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            end = "\n" if batch + 1 == steps else ""
+            print(f"\r  step {batch + 1} of {steps}", end=end, flush=True)
+
     optimizers = {}
     for player, optimizer in model.optimizers.items():
         updates = steps * sum(player in players for players in model.schedule)
@@ -44,7 +51,7 @@ def fine_tune(model, images: np.ndarray, steps: int, rate_factor: float) -> None
     model.compile(optimizers)
     batches = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images), seed=0).repeat()
     batches = batches.batch(model.batch_size, drop_remainder=True)
-    model.fit(batches, steps_per_epoch=steps, shuffle=False)
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Progress()])
 
 
 def share(samples: np.ndarray, extractor, digit: int) -> float:
@@ -61,7 +68,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--dataset", choices=("mnist", "digits"), default="mnist")
     parser.add_argument("--data_dir", help="folder of prepared TFDS data sets, for mnist")
     parser.add_argument("--digit", type=int, choices=range(10), default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rate_factor", type=float, default=3.0)
     parser.add_argument("--out", default="one_digit.png")
     asked = parser.parse_args(argv[1:])
