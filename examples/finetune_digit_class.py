@@ -3,6 +3,7 @@
   python examples/finetune_digit_class.py --data_dir=~/tensorflow_datasets       smmd_mnist, 3
   python examples/finetune_digit_class.py sn_smmd_mnist --digit=7 --data_dir=~/tensorflow_datasets
   python examples/finetune_digit_class.py smmd_digits --dataset=digits           nothing on disk
+  python examples/finetune_digit_class.py --save=threes.keras --data_dir=...     to keep the model
 
 You see: the share of that digit among 1,000 samples before and after, as the data set's classifier
 reads them, and both as pictures in one PNG. The model is a name of `kgzoo.list_models()` or a path.
@@ -71,6 +72,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rate_factor", type=float, default=3.0)
     parser.add_argument("--out", default="one_digit.png")
+    parser.add_argument("--save", help="where to keep the model, as threes.keras")
     asked = parser.parse_args(argv[1:])
     if asked.steps < 1:
         raise UserError(f"--steps={asked.steps} is too small; give 1 or more.")
@@ -101,6 +103,9 @@ def run(argv: list[str]) -> int:
         f"share of {asked.digit} among {SAMPLES} samples: {shares[0]:.1f} % before, "
         f"{shares[1]:.1f} % after; {seconds:.0f} s; left and right in {asked.out}"
     )
+    if asked.save:
+        model.save(asked.save)
+        print(f"to serve it: python -m kgzoo.export {asked.save} --to=models")
     return 0
 
 

@@ -134,4 +134,5 @@ if __name__ == "__main__":
     if "--quick" in arguments:
         arguments.remove("--quick")
         line += [f"--config.{field}={value}" for field, value in config.QUICK.items()]
+        line.append("--workdir=runs/energy_gan_ring2d_quick")
     cli.run(main.main, ["kgzoo", *line, *arguments])

@@ -5,7 +5,7 @@
   python examples/train_on_folder.py --demo --quick          the same in seconds, four steps
   python examples/train_on_folder.py photos --steps=20000 --config.image_size=64
 
-You see: the run folder `runs/smmd_<folder>` fill with samples, scores and an export. Flags go to
+You see: the run folder `runs/folder_<folder>` fill with samples, scores and an export. Flags go to
 `python -m kgzoo.main` as they are; the same line again resumes the run.
 """
 
@@ -52,14 +52,15 @@ def train(argv: list[str]) -> int:
     if demo:
         # Before any word of `kgzoo.main` about the folder.
         DISCS.mkdir(exist_ok=True)
-        draw_discs(DISCS, 40 if quick else 200)
+        draw_discs(DISCS, 200)
         rest = [str(DISCS), f"--config.image_size={SIZE}", *rest]
     place = folder_place(rest)
     if place is None:
         print(__doc__)
         return 0
     folder = rest.pop(place)
-    line = [f"--dataset=image_folder:{folder}", f"--workdir=runs/smmd_{Path(folder).name}"]
+    workdir = f"runs/folder_{Path(folder).name}" + "_quick" * quick
+    line = [f"--dataset=image_folder:{folder}", f"--workdir={workdir}"]
     if quick:
         line += [f"--config.{field}={value}" for field, value in config.QUICK.items()]
     return main.main(["kgzoo", *line, *rest])

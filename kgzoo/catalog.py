@@ -909,7 +909,9 @@ def markdown() -> str:
     lines = ["| `--method` | what it is | source | run card | BibTeX |", "|---|---|---|---|---|"]
     for entry in ROWS.values():
         card = f"[{entry.run_card}](configs/{entry.run_card})"
-        cells = (f"`{entry.name}`", entry.summary, entry.source, card, f"`{entry.bibtex}`")
+        # Titles stand in references.bib.
+        source = entry.source.replace(entry.paper, entry.paper.partition(",")[0])
+        cells = (f"`{entry.name}`", entry.summary, source, card, f"`{entry.bibtex}`")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ PRESET_FILE = "model.keras"
 FACTS_FILE = "preset.json"
 # The environment variable.
 HOME = "KGZOO_HOME"
-_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)(?:/([0-9]+))?")
+_NAME = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)(?:/0*([0-9]{1,15}))?")
 _VERSION = re.compile(r"[0-9]{1,15}")
 
 
@@ -85,7 +85,7 @@ def find(name_or_path: str | os.PathLike) -> Path:
     for versions in known:
         if versions and (version is None or int(version) in versions):
             return versions[int(version or max(versions))]
-    path = Path(text).expanduser()
+    path = _expanded(text)
     if _is(Path.exists, path):
         return _at(path)
     every = sorted({each for versions in known for each in versions})
@@ -160,7 +160,7 @@ def check_whole(preset: Path) -> None:
 def _folders() -> Iterator[Path]:
     """Yields the folders of exports, in the order in which they are searched."""
     if stated := os.environ.get(HOME):
-        home = Path(stated).expanduser()
+        home = _expanded(stated)
         if not _is(Path.is_dir, home):
             raise UserError(
                 f"{HOME}={stated} is not a folder; set it to a folder of exports or unset it."
@@ -198,6 +198,13 @@ def _presets(folder: Path) -> dict[int, Path]:
         for version, paths in version_folders(folder).items()
     }
     return {version: presets[0] for version, presets in whole.items() if presets}
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # A user whom nobody knows.
+        raise UserError(f"{shown(text)}: {error}; write the path without ~.") from None
 
 
 def _is(test: Any, path: Path) -> bool:

@@ -17,6 +17,7 @@ from kgzoo.training.progress import duration
 from kgzoo.training.run_folder import UNTRAINED, read_init_from, write_json
 
 __all__ = [
+    "export_file",
     "export_run",
     "finish",
     "finished_step",
@@ -28,8 +29,9 @@ __all__ = [
 
 _SCORES = "scores.json"
 _RESULT = "result.json"
-# Of an absolute path, whose folders are nobody's business where an export is published.
-_PATH = re.compile(r"(?<![^\s='\"])~?/[^\s'\"]+")
+# An absolute path, alone or behind a flag or a kind ("image_folder:"): its folders are nobody's
+# business where an export is published.
+_PATH = re.compile(r"((?:[\w.-]+[=:])*)(?:~[\w.-]*)?/(?!/)(.*)", re.DOTALL)
 
 
 def score_model(
@@ -100,37 +102,67 @@ def export_run(
         method=row.name,
         summary=row.summary,
         paper=row.source,
-        data=facts,
+        data=_portable(facts),
         steps=model.steps_done,
         seed=config["seed"],
-        scores=scores,
-        command=_portable(_anywhere(command)),
-        config={**config, "data_dir": "", "init_from": _portable(config["init_from"])},
-        begun=begun and {**begun, "init_from": _portable(begun["init_from"])},
+        scores=_portable(scores),
+        command=_anywhere(command),
+        config=_portable({**config, "data_dir": ""}),
+        begun=_portable(begun),
+    )
+    return serving.export_model(model, root, name, card)
+
+
+def export_file(model: Method, root: Path, name: str) -> Path:
+    """Exports a method that was loaded from a `.keras` file; returns `<root>/<name>/<version>`.
+
+    Args:
+        model: what `kgzoo.load` returned, trained on or not.
+        root: folder of exports.
+        name: the name to serve it under.
+    """
+    method = type(model).__name__
+    card = serving.ModelCard(
+        method=method,
+        summary=f"A model of class {method} that was saved by hand; who trained it on what is told "
+        "by nobody.",
+        paper="not recorded",
+        data={"name": "not recorded"},
+        steps=model.steps_done,
+        seed=model.seed,
     )
     return serving.export_model(model, root, name, card)
 
 
 def _anywhere(command: str) -> str:
-    """Returns a command without its folder of data sets, as the recorded config goes without."""
+    """Returns a command without folders of the machine; the data sets' is left out altogether."""
     kept, skipped = [], False
     for word in shlex.split(command):
         flag, equals, _ = word.partition("=")
         names_it = flag in ("--data_dir", "-data_dir", "--config.data_dir", "-config.data_dir")
         if not names_it and not skipped:
-            kept.append(word)
+            plain = _portable(word)
+            # The dots that stand for folders need no quotes.
+            rest = plain.replace("…", "")
+            kept.append(plain if shlex.quote(rest) == rest else shlex.quote(plain))
         skipped = names_it and not equals
-    return shlex.join(kept)
+    return " ".join(kept)
 
 
-def _portable(text: str) -> str:
-    """Returns a command or a path without the folders of the machine; versions keep their name."""
+def _portable(said: Any) -> Any:
+    """Returns a text, or what holds texts, without the folders of the machine.
 
-    def last(path: re.Match) -> str:
-        parts = path[0].rstrip("/").split("/")
-        return "…/" + "/".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
-
-    return _PATH.sub(last, text)
+    The last part of a path stays; of a version, as of an export, the one before it too.
+    """
+    if isinstance(said, Mapping):
+        return {key: _portable(value) for key, value in said.items()}
+    if isinstance(said, (list, tuple)):
+        return [_portable(value) for value in said]
+    found = _PATH.fullmatch(said) if isinstance(said, str) else None
+    if not found:
+        return said
+    parts = found[2].rstrip("/").split("/")
+    return f"{found[1]}…/" + "/".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
 
 
 def finish(

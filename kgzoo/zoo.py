@@ -1,6 +1,7 @@
 """Trained models as Keras models: loaded by name or path, or as the start of another run."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from kgzoo.training import run_folder
 __all__ = ["initialize", "load"]
 
 _CHECKPOINTS = ("newest", "best")
+# What Keras says of a class that it does not know.
+_UNKNOWN_CLASS = re.compile(r"Could not locate class '(\w+)'")
 # After the weights of a critic were set; as many as a new one gets.
 _POWER_ITERATIONS = 10
 
@@ -61,6 +64,11 @@ def _load_file(path: Path) -> Method:
     except UserError:
         raise
     except Exception as error:
+        if foreign := _UNKNOWN_CLASS.search(str(error)):
+            raise UserError(
+                f"{path} holds a {foreign[1]}, which kgzoo does not have; set KGZOO_METHODS to the "
+                "file that defines it, or install its package."
+            ) from error
         # Of a file that is torn or not ours anything may go wrong; it is told in one sentence.
         said = (str(error).strip() or "unreadable").splitlines()[0][:160]
         raise UserError(
@@ -130,8 +138,20 @@ def _check_fits(model: Method, source: Method, name: str) -> None:
         counts = [m.generator.count_params() for m in (source, model)]
         raise UserError(
             f"init_from={name} has another generator ({counts[0]:,} parameters) than this run "
-            f"({counts[1]:,}); set --config.network and --config.generator_width as there."
+            f"({counts[1]:,}); set {_networks_of(presets.find(name))}."
         )
+
+
+def _networks_of(found: Path) -> str:
+    """Returns the fields that made the generator of a trained model, as one would type them."""
+    if found.is_dir():
+        record = (run_folder.read_config(found) or {}).get("config")
+    else:
+        record = presets.facts(found).get("config")
+    fields = ("network", "generator_width")
+    if not isinstance(record, dict) or not set(fields) <= set(record):
+        return " and ".join(f"--config.{field}" for field in fields) + " as there"
+    return " and ".join(f"--config.{field}={record[field]}" for field in fields)
 
 
 def _copy_layers(target: keras.Model, source: keras.Model) -> tuple[int, int]:

@@ -11,7 +11,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-__all__ = ["CExport"]
+__all__ = ["LIBRARY", "CExport"]
+
+# There is none in the wheels for macOS.
+LIBRARY = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
 
 _STRING = int(tf.string.as_datatype_enum)
 
@@ -29,8 +32,7 @@ class _Output(ctypes.Structure):
 
 
 def _library() -> ctypes.CDLL:
-    folder = pathlib.Path(tf.__file__).parent
-    library = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
+    library = ctypes.CDLL(str(LIBRARY))
     pointer, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
     for name, result, arguments in (
         ("TF_NewStatus", pointer, ()),

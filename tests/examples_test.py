@@ -77,7 +77,7 @@ class ScriptsTest(unittest.TestCase):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         script = EXAMPLES / "train_on_folder.py"
         cls.printed = {"train_on_folder": run(cls.folder, script, "--demo", "--quick")}
-        (cls.export,) = (cls.folder / "runs/smmd_discs/export").glob("*/1")
+        (cls.export,) = (cls.folder / "runs/folder_discs_quick/export").glob("*/1")
         # A method that is named in the environment is looked for once: it comes first.
         words = {"new_method": "--quick", "new_kernel": "--quick", "serve": str(cls.export)}
         lines = [[str(cls.folder), str(EXAMPLES / f"{name}.py"), words[name]] for name in words]
@@ -96,13 +96,15 @@ class ScriptsTest(unittest.TestCase):
 
     def test_train_on_folder_and_serve_what_it_exported(self):
         self.assertIn("smmd on image_folder:discs: 4 steps", self.printed["train_on_folder"])
-        self.assertTrue((self.folder / "runs/smmd_discs/samples/step_00000004.png").is_file())
-        self.assertEqual(len(list((self.folder / "discs").glob("*.png"))), 40)
+        self.assertTrue(
+            (self.folder / "runs/folder_discs_quick/samples/step_00000004.png").is_file()
+        )
+        self.assertEqual(len(list((self.folder / "discs").glob("*.png"))), 200)
         self.check_served(self.printed["serve"], self.folder, self.export.parent.name, 3)
 
     def test_flags_on_either_side_of_the_folder(self):
         example, lines = load("train_on_folder"), []
-        flags = ["--dataset=image_folder:a/photos", "--workdir=runs/smmd_photos"]
+        flags = ["--dataset=image_folder:a/photos", "--workdir=runs/folder_photos"]
         with mock.patch.object(example.main, "main", lambda argv: lines.append(argv[1:]) or 0):
             for words, more in (
                 (["a/photos", "--steps=3"], ["--steps=3"]),
@@ -140,7 +142,7 @@ class ScriptsTest(unittest.TestCase):
 
     def test_new_method(self):
         self.assertIn("energy_gan on ring2d: 4 steps", self.printed["new_method"])
-        self.assertTrue((self.folder / "runs/energy_gan_ring2d/export").is_dir())
+        self.assertTrue((self.folder / "runs/energy_gan_ring2d_quick/export").is_dir())
 
     def test_the_new_method_is_in_the_list(self):
         def listed(file):

@@ -300,14 +300,12 @@ class TableTest(ExportsTest):
     def test_the_table_of_the_shipped_exports_is_current(self):
         text = (ROOT / "export" / "README.md").read_text(encoding="utf-8")
         begin, end = gallery_table.MARKERS
-        if begin.strip() not in text:
-            self.assertEqual(
-                exports.read_all(ROOT / "export").found, [], f"no table: {begin.strip()}"
-            )
-            self.skipTest("no export is shipped, and export/README.md has no table of them")
-        table = text.partition(begin)[2].partition(end)[0]
+        table = text.partition(begin)[2].partition(end)[0].splitlines()
+        self.assertGreater(len(table), 16)
         command = begin.split(": ")[1].split(" -->")[0]
-        self.assertEqual(table, gallery_table.markdown(ROOT / "export"), f"type {command}")
+        # There may be others of one's own beside them.
+        now = gallery_table.markdown(ROOT / "export").splitlines()
+        self.assertLessEqual(set(table), set(now), f"type {command}")
 
 
 class VerbTest(ExportsTest):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import tensorflow as tf
 import contract
 import kgzoo
 from kgzoo import export as export_verb
-from kgzoo import main, presets, serving, zoo
+from kgzoo import main, presets, results, serving, zoo
 from kgzoo.errors import UserError
 from kgzoo.methods.gan import GAN
 from kgzoo.methods.smmd import SMMD
@@ -167,6 +168,13 @@ class LoadTest(Home, tf.test.TestCase):
         self.refuses("is no model", "")
         self.refuses("not known", "x" * 5000)
         self.refuses("checkpoint='last'", "smmd_test", "last")
+        self.refuses("does not exist", "smmd_test/" + "1" * 5000)
+        self.refuses("nobody_here.*write the path without ~", "~nobody_here/x")
+        with mock.patch.dict(os.environ, {presets.HOME: "~nobody_here"}):
+            self.refuses("write the path without ~", "smmd_test")
+        unknown = TypeError("Could not locate class 'EnergyGAN'. Make sure it is decorated.")
+        with mock.patch.object(keras.saving, "load_model", side_effect=unknown):
+            self.refuses("holds a EnergyGAN, .* set KGZOO_METHODS", "smmd_test")
         with mock.patch.dict(os.environ, {presets.HOME: str(self.path / "saved_model.pb")}):
             self.refuses("KGZOO_HOME=.* is not a folder; set", "smmd_test")
             with self.assertRaisesRegex(UserError, "is not a folder"):
@@ -315,6 +323,34 @@ class FineTuneTest(Home, tf.test.TestCase):
 
 
 class RunTest(Home, tf.test.TestCase):
+    def test_nothing_says_where_things_lay(self):
+        for text, expected in (
+            ("/home/ann/x.pb", "…/x.pb"),
+            ("inception:/home/ann/x.pb", "inception:…/x.pb"),
+            ("image_folder:~/my photos/", "image_folder:…/my photos"),
+            ("/a/smmd/3", "…/smmd/3"),
+            ("p(y|x)/q, 1/2 and https://example.org/x", None),
+            ("export/smmd", None),
+        ):
+            self.assertEqual(results._portable({"a": [text, 1]}), {"a": [expected or text, 1]})
+        words = ["python", "--dataset=image_folder:/a/my photos", "--data_dir", "/a", "--steps=2"]
+        expected = "python '--dataset=image_folder:…/my photos' --steps=2"
+        self.assertEqual(results._anywhere(shlex.join(words)), expected)
+        self.assertEqual(results._anywhere("x --init_from=/a/b --data_dir=c"), "x --init_from=…/b")
+
+    def test_a_file_is_exported(self):
+        file = self.folder / "mine.keras"
+        self.model.save(file)
+        with mock.patch("builtins.print"):
+            self.assertEqual(export_verb.main(["x", str(file), f"--to={self.folder}"]), 0)
+        path = self.folder / "mine" / "1"
+        self.assertAllClose(
+            serving.sample_export(path, 5, seed=3), self.expected, rtol=0, atol=1e-5
+        )
+        self.assertIn("saved by hand", (path / "MODEL_CARD.md").read_text(encoding="utf-8"))
+        with self.assertRaisesRegex(UserError, "no.keras"):
+            export_verb.main(["x", str(self.folder / "no.keras")])
+
     """Run folders: loaded, and begun with the networks of another model."""
 
     def train(self, workdir, *flags):
@@ -399,12 +435,18 @@ class RunTest(Home, tf.test.TestCase):
         self.assertAllClose(model.sample(5, seed=3), self.expected, atol=1e-5)
         for fields, pattern in (
             ({"latent_dim": 5}, "latent_dim=4 and this run 5"),
-            ({"generator_width": 6}, "generator_width as there"),
+            ({"generator_width": 6}, r"set --config.network and --config.generator_width as there"),
             ({"latent_distribution": "normal"}, "set --config.latent_distribution"),
             ({"image_range": (-1.0, 1.0)}, "set --config.image_range"),
         ):
             with self.assertRaisesRegex(UserError, pattern):
                 zoo.initialize(contract.model("smmd", **fields), "smmd_test")
+        made = {"network": "dcgan_small", "generator_width": 8, "else": 1}
+        with (
+            mock.patch.object(presets, "facts", lambda path: {"config": made}),
+            self.assertRaisesRegex(UserError, "network=dcgan_small and --config.generator_width=8"),
+        ):
+            zoo.initialize(contract.model("smmd", generator_width=6), "smmd_test")
 
 
 if __name__ == "__main__":

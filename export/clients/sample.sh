@@ -1,6 +1,6 @@
 #!/bin/sh
 # Asks a TensorFlow Serving process for one sample over REST and writes it as a PNG file:
-#   sh export/clients/sample.sh MODEL SEED OUT.png [SERVER]        such as smmd_digits 7 sample.png
+#   sh export/clients/sample.sh MODEL SEED OUT.png [SERVER]        such as smmd_mnist 7 sample.png
 # SERVER is http://localhost:8501 unless given. Needs curl and base64.
 # Exit code 0: done; 1: the server or the disk refused; 2: wrong arguments, or no curl.
 set -eu
@@ -15,6 +15,11 @@ model=$1 seed=$2 out=$3 server=${4:-http://localhost:8501}
 case ${seed#-} in
 '' | *[!0-9]*) fail 2 "SEED '$seed' is not a 32-bit integer; give one such as 7." ;;
 esac
+# JSON knows no leading zeros.
+sign=${seed%%[0-9]*} digits=$(printf '%s' "${seed#-}" | sed 's/^0*\(.\)/\1/')
+[ ${#digits} -le 10 ] && [ "$sign$digits" -ge -2147483648 ] && [ "$sign$digits" -le 2147483647 ] ||
+    fail 2 "SEED '$seed' is not a 32-bit integer; give one such as 7."
+seed=$sign$digits
 for program in curl base64; do
     command -v "$program" >/dev/null || fail 2 "there is no $program; install it."
 done

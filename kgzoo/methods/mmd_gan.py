@@ -171,14 +171,17 @@ class MMDGAN(KernelMethod):
         return self.with_kernel_penalty(losses, kernel, x, y)
 
     def complaint(self, logs: Mapping[str, float]) -> str:
-        """Says when all three mean kernels sit at 0 or at k(x, x): neither has a gradient."""
+        """Says when each of the three mean kernels sits at 0 or at k(x, x): none has a gradient."""
         if not kernels.is_stationary(self.kernel):
             return ""
         means = [logs[f"kernel_{name}"] / self.kernel.at_zero for name in ("xx", "xy", "yy")]
-        if max(means) < _SATURATED:
+        if any(_SATURATED <= mean <= 1 - _SATURATED for mean in means):
+            return ""
+        if means[1] < _SATURATED:
             return (
-                "the critic's outputs are too far apart for the kernel (all mean kernels are near "
-                "0); lower --config.spectral_constant or --config.learning_rate_multiplier."
+                "the critic's outputs are too far apart for the kernel (the mean of real with "
+                "generated ones is near 0, the others at 0 or at their largest value); lower "
+                "--config.spectral_constant or --config.learning_rate_multiplier."
             )
         if min(means) > 1 - _SATURATED:
             return (

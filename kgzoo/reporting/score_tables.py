@@ -107,6 +107,8 @@ def facts(scores: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         shown += f" \u00b1 {error}" if error else ""
         if (modes := number(entry.get("num_modes"))) is not None:
             shown += f" of {count(modes)}"
+            if (near := number(entry.get("share_near_a_mode"))) is not None:
+                shown += f", {100 * near:.0f} % of samples near one"
         real = _real(name, [member])
         beside = f"(real {'halves' if name == 'fid' else 'data'} {real})" if real else ""
         how = [

@@ -123,19 +123,27 @@ def render(
             version=version,
             key=samples_key(model),
             preset=PRESET_FILE,
+            without_python=_WITHOUT_PYTHON if "sample_png" in traced else "",
+            mine="my_images" if model.kind == "image" else "my_points",
+            range="uint8, or floats in [0, 1]" if model.kind == "image" else "as the data above",
         ),
-        _limits(model, bool(card.scores)),
+        _limits(model, card.scores),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+_WITHOUT_PYTHON = """\
+Without Python: `export/sample_png.c` in kgzoo's repository.
+
+"""
 _USE = """\
 The answer to row i of a request depends on row i alone, so the same seed gives the same sample in
 any batch and in any process, up to float32 rounding.
 
 ## Use
 
-With TensorFlow Serving, from the folder that holds `{name}/`:
+With TensorFlow Serving, from the folder that holds `{name}/` (it listens on all interfaces and has
+no passwords):
 
 ```sh
 tensorflow_model_server --rest_api_port=8501 --model_name={name} --model_base_path="$PWD/{name}"
@@ -152,29 +160,29 @@ model = tf.saved_model.load("{name}/{version}")  # keep it in a variable as long
 {key} = model.signatures["sample"](seed=tf.constant([[7, 0], [8, 0]]))["{key}"]
 ```
 
-Without Python: `export/sample_png.c` in kgzoo's repository.
-
-To go on training, `{preset}` beside this card holds the whole method with its optimizers'
-settings, their slots being fresh:
+{without_python}To go on training, `{preset}` beside this card holds the whole method with its
+optimizers' settings, their slots being fresh:
 
 ```python
 import kgzoo
 
 model = kgzoo.load("{name}/{version}")  # KGZOO_HOME is the folder that holds {name}/
-model.fit(images, batch_size=64)  # uint8, or floats in [0, 1]
+model.fit({mine}, batch_size=model.batch_size)  # {range}
 ```"""
 
 
-def _limits(model, is_scored: bool) -> str:
+def _limits(model, scores: Mapping[str, object] | None) -> str:
     """Returns the last section: what not to expect of this export."""
     path = path_name(model.latent_distribution)
     lines = [
         "- It imitates its training data, gaps and biases included, and covers them unevenly.",
-        "- Samples may come close to training examples; nothing here measures or prevents that.",
+        "- Samples may come close to training examples; "
+        + ("`enn` measures how close, and nothing" if "enn" in (scores or {}) else "nothing here")
+        + (" prevents that." if "enn" in (scores or {}) else " measures or prevents that."),
         f"- `interpolate` is {path}, as fits {model.latent_distribution} latents; fractions are "
         "clipped to [0, 1].",
     ]
-    if is_scored:
+    if scores:
         lines.append("- The scores belong to the data, extractor and sample counts beside them.")
     return "## Limits\n\n" + "\n".join(lines)
 
