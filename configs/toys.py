@@ -22,7 +22,7 @@ and one device. Hours: not measured.
   rep_dk      not printed    not measured
   wgan_gp     not printed    not measured
   gan         not printed    not measured
-  gram        not printed    on ring2d: that of export/gram_ring2d
+  gram        not printed    not measured beyond export/gram_ring2d
   mmd_net     not printed    not measured
   mmd_gan     not printed    not measured
   kernel_gan  not printed    not measured

@@ -8,20 +8,20 @@ Argument: a method of the list below, a data set (digits, mnist, cifar10) and `q
 seconds with narrow networks. Networks are those of the data set and narrow, so that a preset with
 averaged weights and critic is below 4 MB; optimisers and rates are the catalogue's. Hours: below
 one each, on two cores. The ring's model is `configs/toys.py:gram,ring2d`.
-FIDs of the shipped ones; their model cards and export/README.md tell of what, and of other scores:
+What the shipped ones score is told by their model cards and the table of export/README.md:
 
                 printed        measured here
-  smmd          not printed    0.65 on digits, 7.24 on mnist
-  sn_smmd       not printed    0.615 on digits, 6.09 on mnist
-  gcmmd         not printed    11.5 on mnist
-  mmd_rep       not printed    0.553 on digits, 50.7 on cifar10
-  mmd_rep_b     not printed    1.65 on mnist, 45.5 on cifar10
-  rep_dk        not printed    4.86 on mnist
-  gram          not printed    13.6 on mnist
-  mmd_net       not printed    22.9 on mnist
-  kernel_gan    not printed    2.15 on digits
-  kernel_gan_ae not printed    24 on mnist
-  info_ivae_dk  not printed    38.2 on mnist
+  smmd          not printed    not measured beyond those
+  sn_smmd       not printed    not measured beyond those
+  gcmmd         not printed    not measured beyond those
+  mmd_rep       not printed    not measured beyond those
+  mmd_rep_b     not printed    not measured beyond those
+  rep_dk        not printed    not measured beyond those
+  gram          not printed    not measured beyond those
+  mmd_net       not printed    not measured beyond those
+  kernel_gan    not printed    not measured beyond those
+  kernel_gan_ae not printed    not measured beyond those
+  info_ivae_dk  not printed    not measured beyond those
 
 Differs from the papers in: networks (no paper has these), updates, the moving average, and C on
 CIFAR-10.
