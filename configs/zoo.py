@@ -62,8 +62,8 @@ def get_config(argument=None):
         "score_every_steps": steps // 5,
     }
     if dataset == "cifar10" and method.startswith("mmd_rep"):
-        # The best of four for networks so narrow (`python -m kgzoo.reproduce repulsion`); with the
-        # catalogue's 1.82 the kernels saturate within 140 steps, and nothing is learned.
+        # The best of four for narrow networks (`python -m kgzoo.reproduce repulsion`); with the
+        # catalogue's 1.82 the kernels of mmd_rep saturate within 140 steps, and nothing is learned.
         fields["spectral_constant"] = 1.0
     if method == "gram":
         # Its critic has a hundred outputs.

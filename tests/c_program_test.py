@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from c_loader import LIBRARY
 from kgzoo import serving
 from kgzoo.methods.gan import GAN
 
 SOURCES = pathlib.Path(__file__).resolve().parent.parent / "export"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
-LIBRARY = pathlib.Path(tf.__file__).parent / "libtensorflow_cc.so.2"
 CARD = serving.ModelCard(method="gan", paper="a paper", data={"name": "noise"}, steps=1, seed=0)
 
 pytestmark = [

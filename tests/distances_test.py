@@ -183,7 +183,8 @@ class GaussiansTest(parameterized.TestCase):
         self.assertGreaterEqual(found.value, rival * (1 - 1e-6))
 
     @unittest.skipUnless(
-        all(importlib.util.find_spec(name) for name in ("cvxpy", "clarabel")), "no cvxpy"
+        all(importlib.util.find_spec(name) for name in ("cvxpy", "clarabel")),
+        "cvxpy and clarabel are not installed",
     )
     def test_lipmmd_equals_the_packages_discrepancy(self):
         from kgzoo.discrepancies.lipschitz import lipmmd

@@ -164,7 +164,6 @@ class ShippedTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLessEqual(sum(sizes), _MOST_BYTES_IN_ALL)
 
 
-@unittest.skipUnless((ROOT / "export" / "smmd_mnist").is_dir(), "no model is shipped")
 class ListTest(tf.test.TestCase):
     def test_what_ships(self):
         found = set(repository.model_names(ROOT / "export"))

@@ -174,11 +174,11 @@ model.fit({mine}, batch_size=model.batch_size)  # {range}
 def _limits(model, scores: Mapping[str, object] | None) -> str:
     """Returns the last section: what not to expect of this export."""
     path = path_name(model.latent_distribution)
+    measures = "enn" in (scores or {})
+    measured = "`enn` measures how close, and nothing" if measures else "nothing here measures or"
     lines = [
         "- It imitates its training data, gaps and biases included, and covers them unevenly.",
-        "- Samples may come close to training examples; "
-        + ("`enn` measures how close, and nothing" if "enn" in (scores or {}) else "nothing here")
-        + (" prevents that." if "enn" in (scores or {}) else " measures or prevents that."),
+        f"- Samples may come close to training examples; {measured} prevents that.",
         f"- `interpolate` is {path}, as fits {model.latent_distribution} latents; fractions are "
         "clipped to [0, 1].",
     ]
